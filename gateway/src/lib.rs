@@ -1,0 +1,3 @@
+//! The gateway: everything of Holdgate but the table itself, which is `routing-cache`.
+//!
+//! docs/ARCHITECTURE.md lists the floors; a module imports only from below its own, and a test holds that.

@@ -1,0 +1,7 @@
+//! The routing table that cannot be lost.
+//!
+//! This library owns what a gateway knows about apps: the model, the wire formats it is read from, the table requests
+//! are matched against, the readiness gate and the shrink guard that judge every change, and the crash-safe store.
+//!
+//! It never opens a socket, spawns a task, sleeps or asks the time: time and bytes are arguments, so that every
+//! decision can be replayed from its inputs. docs/ARCHITECTURE.md lists the floors; a module imports only from below.
