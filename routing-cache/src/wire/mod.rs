@@ -1,0 +1,123 @@
+//! Orchestrator answers and app documents -> candidates, streaming; the digest; and the other way round.
+//!
+//! Owns the names and numbers of spec/orchestrator-api.md and spec/app-document.md. Everything here is a function of its
+//! bytes and of [`Limits`]: nothing is asked of the live table, and nothing is decided about it. An answer is taken whole
+//! or not at all ([`WireError`]); within one, a document that is not valid spoils its own app alone ([`DocumentError`]).
+//! Input never panics, and never costs more memory than the limits allow.
+
+mod changes;
+mod document;
+pub mod encode;
+mod error;
+mod lines;
+mod raw;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+pub use changes::{Changes, ChangesPage, parse_changes};
+pub use document::{DocumentError, parse_document};
+pub use error::WireError;
+pub use snapshot::{SnapshotCandidate, SnapshotDecoder};
+
+use crate::{
+    limits::{LimitName, Limits},
+    model::{App, AppId, Digest, Epoch, Generation, Rev},
+};
+
+/// The number of one app in the table's digest: the first 16 bytes, big-endian, of SHA-256(id, 0, rev as 8 bytes
+/// big-endian, 0, the exact bytes of the document). Source: spec/orchestrator-api.md.
+#[must_use]
+pub fn app_digest(id: &AppId, rev: Rev, document: &[u8]) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(id.as_str());
+    hash.update([0]);
+    hash.update(rev.0.to_be_bytes());
+    hash.update([0]);
+    hash.update(document);
+    let hash: [u8; 32] = hash.finalize().into();
+    let first = hash.first_chunk().expect("invariant: 32 bytes have a first half");
+    Digest(u128::from_be_bytes(*first))
+}
+
+/// One app of an answer: its identity is known even where its document is invalid.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Its name.
+    pub id: AppId,
+    /// The document's number.
+    pub rev: Rev,
+    /// Its number in the table's digest.
+    pub digest: Digest,
+    /// Size of the document in bytes.
+    pub bytes: usize,
+    /// The app, or why its document is invalid (too large counts).
+    pub app: Result<Arc<App>, DocumentError>,
+}
+
+impl Incoming {
+    /// Reads an app's document. The bytes are copied, so that an app that stays does not keep a whole answer.
+    #[must_use]
+    pub fn read(id: AppId, rev: Rev, document: &[u8], limits: &Limits) -> Self {
+        let digest = app_digest(&id, rev, document);
+        let spec = check_size(document, limits).and_then(|()| parse_document(document));
+        let app = spec.map(|spec| {
+            let document = Bytes::copy_from_slice(document);
+            Arc::new(App { id: id.clone(), rev, digest, document, spec })
+        });
+        Self { id, rev, digest, bytes: document.len(), app }
+    }
+}
+
+fn check_size(document: &[u8], limits: &Limits) -> Result<(), DocumentError> {
+    let length = u64::try_from(document.len()).unwrap_or(u64::MAX);
+    if length > limits.app_bytes {
+        let (name, allowed) = (LimitName::AppBytes, limits.app_bytes);
+        return Err(DocumentError::new(format!("is {length} bytes long, the limit {name} is {allowed}")));
+    }
+    Ok(())
+}
+
+/// The orchestrator's word that a shrink to so many apps is meant: who says so, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShrinkOk {
+    /// How many apps there are to be.
+    pub to_apps: u64,
+    /// Who says so.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The answer to GET /v1/state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateAnswer {
+    /// The epoch of the table.
+    pub epoch: Epoch,
+    /// The table's number.
+    pub generation: Generation,
+    /// Whether all of the storage has been loaded.
+    pub ready: bool,
+    /// Why not, in the orchestrator's words.
+    pub reason: Option<String>,
+    /// Apps in the table.
+    pub apps: u64,
+    /// The table's digest.
+    pub digest: Digest,
+    /// The size of a snapshot in bytes; 0 when it is not given.
+    pub bytes: u64,
+}
+
+/// Reads the answer to GET /v1/state.
+///
+/// # Errors
+/// When it cannot be understood. [`WireError::NotReady`] where it says `ready:false` and lacks the rest, which counts as
+/// not ready like an answer that has it all.
+pub fn parse_state(body: &[u8]) -> Result<StateAnswer, WireError> {
+    StateAnswer::try_from(raw::read_answer::<raw::State<'_>>(body)?)
+}
