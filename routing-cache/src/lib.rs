@@ -8,4 +8,5 @@
 
 pub mod limits;
 pub mod model;
+pub mod table;
 pub mod wire;
