@@ -6,6 +6,7 @@
 //! It never opens a socket, spawns a task, sleeps or asks the time: time and bytes are arguments, so that every
 //! decision can be replayed from its inputs. docs/ARCHITECTURE.md lists the floors; a module imports only from below.
 
+pub mod disk;
 pub mod limits;
 pub mod model;
 pub mod table;
