@@ -9,5 +9,7 @@
 pub mod disk;
 pub mod limits;
 pub mod model;
+pub mod snapshot;
+pub mod store;
 pub mod table;
 pub mod wire;
