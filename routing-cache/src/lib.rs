@@ -7,6 +7,8 @@
 //! decision can be replayed from its inputs. docs/ARCHITECTURE.md lists the floors; a module imports only from below.
 
 pub mod disk;
+pub mod gate;
+pub mod guard;
 pub mod limits;
 pub mod model;
 pub mod snapshot;
