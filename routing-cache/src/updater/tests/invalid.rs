@@ -1,0 +1,89 @@
+//! Bad apps do not poison the rest.
+
+use super::rig::*;
+use crate::updater::{Outcome, Rejection};
+
+fn errors(rig: &Rig) -> Vec<(String, String)> {
+    let report = rig.updater.report(rig.now());
+    assert_eq!(report.invalid.len(), report.invalid_total);
+    report.invalid.iter().map(|(id, error)| (id.to_string(), error.to_string())).collect()
+}
+
+#[test]
+fn an_app_whose_document_is_invalid_keeps_its_last_valid_version_and_is_reported() {
+    let mut server = Server::with_apps(3);
+    let mut rig = Rig::serving(&server);
+    server.put("app-1", r#"{"hosts":["Upper.example.com"],"endpoints":[]}"#.into());
+    server.put("app-2", plain(2, 2, 2));
+    let summary = published(rig.delta(&server));
+    assert_eq!((summary.updated, summary.invalid), (1, 1));
+    assert_eq!((rig.rev("app-1"), rig.rev("app-2")), (Some(1), Some(3)));
+    assert_eq!(errors(&rig)[0].0, "app-1");
+    assert!(errors(&rig)[0].1.starts_with("hosts[0]"), "{:?}", errors(&rig));
+    rig.assert_settled(&server);
+    server.put("app-1", plain(1, 2, 2));
+    published(rig.delta(&server));
+    assert_eq!(errors(&rig), []);
+}
+
+#[test]
+fn an_app_that_was_never_valid_is_received_and_not_served() {
+    let mut server = Server::with_apps(3);
+    server.put("bad", "[]".into());
+    let mut rig = Rig::serving(&server);
+    assert!(!rig.serves("bad"));
+    rig.assert_settled(&server);
+    server.change(|apps, _| drop(apps.remove("bad")));
+    assert!(matches!(rig.delta(&server), Outcome::Unchanged(_)));
+    assert_eq!(errors(&rig), []);
+}
+
+#[test]
+fn an_invalid_app_that_is_deleted_is_not_served_any_more() {
+    let mut server = Server::with_apps(3);
+    let mut rig = Rig::serving(&server);
+    server.put("app-1", "[]".into());
+    rig.delta(&server);
+    server.delete(1..2);
+    assert_eq!(published(rig.delta(&server)).removed, 1);
+    rig.assert_settled(&server);
+}
+
+#[test]
+fn too_many_invalid_apps_reject_the_whole_update() {
+    let mut server = Server::with_apps(100);
+    let mut rig = Rig::serving(&server);
+    server.change(|apps, rev| (0..21).for_each(|n| drop(apps.insert(name(n), (rev, "[]".into())))));
+    server.put("app-50", plain(50, 2, 2));
+    let rejected = Outcome::Rejected(Rejection::TooManyInvalid { invalid: 21, apps: 100 });
+    assert_eq!(rig.delta(&server), rejected);
+    assert_eq!(rig.snapshot(&server), rejected);
+    assert_eq!(rig.rev("app-50"), Some(1));
+    server.put("app-20", plain(20, 1, 1));
+    published(rig.delta(&server));
+    rig.assert_settled(&server);
+}
+
+#[test]
+fn a_gateway_without_a_table_serves_the_valid_ones_of_however_many() {
+    let mut server = Server::with_apps(100);
+    server.change(|apps, rev| (0..99).for_each(|n| drop(apps.insert(name(n), (rev, "[]".into())))));
+    let mut rig = Rig::new();
+    rig.ready();
+    let summary = published(rig.snapshot(&server));
+    assert_eq!((summary.added, summary.invalid), (1, 99));
+    rig.open_gate();
+    rig.assert_settled(&server);
+}
+
+#[test]
+fn after_a_restart_a_snapshot_brings_the_documents_that_were_not_kept() {
+    let mut server = Server::with_apps(3);
+    server.put("app-1", "[]".into());
+    let mut rig = Rig::serving(&server).restarted();
+    assert_eq!(rig.updater.position(), None);
+    assert_eq!(errors(&rig).len(), 1);
+    rig.open_gate();
+    assert!(matches!(rig.snapshot(&server), Outcome::Unchanged(_)));
+    rig.assert_settled(&server);
+}
