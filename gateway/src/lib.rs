@@ -1,3 +1,6 @@
 //! The gateway: everything of Holdgate but the table itself, which is `routing-cache`.
 //!
 //! docs/ARCHITECTURE.md lists the floors; a module imports only from below its own, and a test holds that.
+
+pub mod clock;
+pub mod config;
