@@ -4,3 +4,6 @@
 
 pub mod clock;
 pub mod config;
+pub mod drain;
+pub mod readiness;
+pub mod telemetry;
