@@ -5,5 +5,7 @@
 pub mod clock;
 pub mod config;
 pub mod drain;
+pub mod net;
 pub mod readiness;
 pub mod telemetry;
+pub mod upstream;

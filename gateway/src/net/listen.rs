@@ -1,0 +1,166 @@
+//! Listening sockets: one for each worker, bound before anything is served.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::{
+        fs::FileTypeExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    sync::Arc,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::options;
+use crate::config::{ListenAddress, ListenerConfig};
+
+/// A listener of the configuration, bound.
+#[derive(Debug)]
+pub struct BoundListener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it listens, with the real port when 0 was asked for.
+    pub address: ListenAddress,
+    /// One for each worker; nonblocking.
+    pub sockets: Vec<ListenSocket>,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub enum ListenSocket {
+    /// Of its own among the workers' (`SO_REUSEPORT`).
+    Tcp(TcpListener),
+    /// A duplicate of the one that all workers share.
+    Unix(UnixListener),
+}
+
+/// A listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody listens there already.
+    #[error("listener {listener}: {address} is in use by another process")]
+    InUse {
+        /// The listener's name.
+        listener: String,
+        /// Where it was to listen.
+        address: String,
+    },
+    /// There is a file in the place of the socket, and it is no socket.
+    #[error("listener {listener}: {address} exists and is not a socket; it was left alone")]
+    NotASocket {
+        /// The listener's name.
+        listener: String,
+        /// Where it was to listen.
+        address: String,
+    },
+    /// The system refused.
+    #[error("listener {listener}: cannot listen on {address}: {source}")]
+    Refused {
+        /// The listener's name.
+        listener: String,
+        /// Where it was to listen.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Binds `config`, one socket for each of `workers`.
+///
+/// # Errors
+/// When somebody else listens there, a file that is no socket is in the way, or the system refuses.
+pub fn bind(config: &ListenerConfig, workers: usize) -> Result<BoundListener, BindError> {
+    let name = Arc::from(config.name.as_str());
+    let bound = match &config.address {
+        ListenAddress::Tcp(address) => bind_tcp(*address, workers.max(1)),
+        ListenAddress::Unix(path) => bind_unix(path, workers.max(1)),
+    };
+    let (address, sockets) = bound.map_err(|source| bind_error(config, source))?;
+    Ok(BoundListener { name, address, sockets })
+}
+
+fn bind_error(config: &ListenerConfig, source: io::Error) -> BindError {
+    let listener = config.name.clone();
+    let address = match &config.address {
+        ListenAddress::Tcp(address) => address.to_string(),
+        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    };
+    match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { listener, address },
+        io::ErrorKind::AlreadyExists => BindError::NotASocket { listener, address },
+        _ => BindError::Refused { listener, address, source },
+    }
+}
+
+type Bound = (ListenAddress, Vec<ListenSocket>);
+
+fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+    refuse_to_share(address)?;
+    let first = listen_tcp(address)?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![ListenSocket::Tcp(first)];
+    for _ in 1..workers {
+        sockets.push(ListenSocket::Tcp(listen_tcp(address)?));
+    }
+    Ok((ListenAddress::Tcp(address), sockets))
+}
+
+/// With `SO_REUSEPORT` a second gateway of the same user would silently take half of the connections. A bind without it
+/// fails while anybody listens there, and leaves nothing behind.
+fn refuse_to_share(address: SocketAddr) -> io::Result<()> {
+    let probe = tcp_socket(address)?;
+    options::may_rebind(&probe)?;
+    probe.bind(&address.into())
+}
+
+fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(address)?;
+    options::listener(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(options::BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    options::dual_stack(&socket, address)?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.listen(options::BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let first: UnixListener = socket.into();
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(ListenSocket::Unix(first.try_clone()?));
+    }
+    sockets.push(ListenSocket::Unix(first));
+    Ok((ListenAddress::Unix(path.to_owned()), sockets))
+}
+
+/// Removes the socket file of a process that is gone. One that is listened on stays, and so does any other file.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

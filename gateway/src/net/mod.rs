@@ -1,0 +1,10 @@
+//! Sockets: their options (one place, each with its reason), listeners, streams, and what hyper needs to use them.
+//!
+//! This floor opens, configures and reads sockets. It never decides what is said over one, retries nothing and counts
+//! nothing.
+
+pub mod io;
+pub mod listen;
+pub mod options;
+pub mod stream;
+pub mod timer;

@@ -1,0 +1,173 @@
+//! One byte stream, whatever kind of socket carries it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use routing_cache::model::Address;
+use rustix::io::Errno;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpSocket, TcpStream, UnixStream},
+};
+
+use super::options;
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// Why no connection to an endpoint was made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing answered in time.
+    #[error("no answer within {after:?}")]
+    TimedOut {
+        /// How long it was tried.
+        after: Duration,
+    },
+    /// The endpoint, or the network on the way, said no.
+    #[error("{0}")]
+    Refused(#[source] io::Error),
+    /// This gateway has no descriptor, port or memory left for it: no fault of the endpoint.
+    #[error("no resources for a connection: {0}")]
+    Local(#[source] io::Error),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        match Errno::from_io_error(&error) {
+            Some(errno) if ours.contains(&errno) => Self::Local(error),
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+/// Connects to `address` within `timeout`.
+///
+/// # Errors
+/// When nobody answers in time, the endpoint refuses, or this process is out of descriptors, ports or memory.
+///
+/// # Cancel safety
+/// Safe: dropping the future closes the socket.
+pub async fn connect(address: &Address, timeout: Duration) -> Result<Stream, ConnectError> {
+    match tokio::time::timeout(timeout, open(address)).await {
+        Ok(opened) => Ok(opened?),
+        Err(_) => Err(ConnectError::TimedOut { after: timeout }),
+    }
+}
+
+async fn open(address: &Address) -> io::Result<Stream> {
+    match address {
+        Address::Tcp(address) => {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            options::upstream(&socket, *address)?;
+            socket.connect(*address).await.map(Stream::Tcp)
+        }
+        Address::Unix(path) => UnixStream::connect(&**path).await.map(Stream::Unix),
+    }
+}
+
+impl Stream {
+    /// Acknowledges at once what has come; see [`options::acknowledge_now`]. Nothing to do on a Unix socket.
+    pub fn set_quickack(&self) {
+        if let Self::Tcp(stream) = self {
+            options::acknowledge_now(stream);
+        }
+    }
+
+    /// Who is at the other end; `None` on a Unix socket, and when the peer is gone already. A client that came by IPv4 to
+    /// a listener on `[::]` has its IPv4 address, as a trusted proxy is written.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(canonical),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The address of this end; `None` on a Unix socket.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(canonical),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns once there is something to read, or the peer has closed; for a parked connection.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is read.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A socket has no buffer of its own to flush.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_connection_has_its_options_before_the_first_byte() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = connect(&Address::Tcp(address), SOON).await.unwrap();
+    assert_eq!(stream.peer(), Some(address));
+    let Stream::Tcp(tcp) = &stream else { panic!("not TCP") };
+    assert!(tcp.nodelay().unwrap());
+    assert!(!SockRef::from(tcp).keepalive().unwrap(), "loopback needs none");
+}
+
+#[test]
+fn a_peer_that_is_not_on_this_machine_is_watched() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    options::upstream(&socket, "192.0.2.1:80".parse().unwrap()).unwrap();
+    assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options::USER_TIMEOUT));
+}
+
+#[tokio::test]
+async fn a_closed_port_is_refused() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = connect(&Address::Tcp(address), SOON).await.unwrap_err();
+    assert!(matches!(&error, ConnectError::Refused(e) if e.kind() == io::ErrorKind::ConnectionRefused), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_answers_is_given_up_in_time() {
+    // TEST-NET-1 is routed nowhere; a machine without any route says so at once instead, which is no time-out.
+    match connect(&Address::Tcp("192.0.2.1:9".parse().unwrap()), Duration::from_secs(1)).await {
+        Err(ConnectError::TimedOut { after }) => assert_eq!(after, Duration::from_secs(1)),
+        Err(ConnectError::Refused(_)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn running_out_of_descriptors_or_ports_is_our_own_fault() {
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS] {
+        assert!(matches!(ConnectError::from(io::Error::from(errno)), ConnectError::Local(_)), "{errno}");
+    }
+    assert!(matches!(ConnectError::from(io::Error::from(Errno::CONNREFUSED)), ConnectError::Refused(_)));
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_a_stream_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+    assert!(matches!(connect(&address, SOON).await, Err(ConnectError::Refused(_))));
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let mut stream = connect(&address, SOON).await.unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.set_quickack();
+    let mut hello = [0; 5];
+    peer.read_exact(&mut hello).await.unwrap();
+    assert_eq!((&hello, stream.peer()), (b"hello", None));
+}
+
+#[tokio::test]
+async fn a_client_by_ipv4_has_its_ipv4_address_on_every_listener() {
+    // A machine without IPv6 has no such listener.
+    let Ok(listener) = tokio::net::TcpListener::bind("[::]:0").await else { return };
+    let port = listener.local_addr().unwrap().port();
+    let client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let accepted = Stream::Tcp(listener.accept().await.unwrap().0);
+    assert_eq!(accepted.peer(), Some(client.local_addr().unwrap()));
+    assert_eq!(accepted.local(), Some(client.peer_addr().unwrap()));
+}

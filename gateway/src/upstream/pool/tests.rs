@@ -1,0 +1,373 @@
+use std::{
+    future::{Future, poll_fn},
+    io,
+    task::Poll,
+};
+
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UnixListener},
+    sync::{Notify, mpsc},
+    task::spawn_local,
+};
+
+use super::*;
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+const SOON: Duration = Duration::from_secs(10);
+const SETTINGS: PoolSettings = PoolSettings { idle_per_endpoint: 4, idle_for: IDLE_FOR };
+
+fn full(bytes: &'static str) -> Body {
+    Full::new(Bytes::from_static(bytes.as_bytes())).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn request(body: Body) -> Request<Body> {
+    Request::post("/").header("host", "a").body(body).unwrap()
+}
+
+/// On one worker's runtime, within a deadline.
+fn run(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()).unwrap();
+    runtime.block_on(async { tokio::time::timeout(SOON, test).await.expect("within the deadline") });
+}
+
+/// Lets other tasks run until `condition` holds.
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// An app that answers each request with `answers`, one after the other, and closes after the last.
+#[derive(Clone)]
+struct App {
+    answers: Rc<Vec<&'static str>>,
+    /// Closes all connections that wait for a request.
+    close: Rc<Notify>,
+}
+
+impl App {
+    fn new(answers: &[&'static str]) -> Self {
+        Self { answers: Rc::new(answers.to_vec()), close: Rc::default() }
+    }
+
+    async fn on_tcp(&self) -> Address {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let app = self.clone();
+        spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawn_local(app.clone().serve(stream));
+            }
+        });
+        address
+    }
+
+    async fn serve(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut seen = Vec::new();
+        for answer in self.answers.iter() {
+            // A request without a body, or with one that comes in the same read, ends in an empty line or "hello".
+            while !["\r\n\r\n", "hello", "hello\r\n"].iter().any(|end| seen.ends_with(end.as_bytes())) {
+                let read = tokio::select! {
+                    read = stream.read_buf(&mut seen) => read,
+                    () = self.close.notified() => return,
+                };
+                if !matches!(read, Ok(1..)) {
+                    return;
+                }
+            }
+            seen.clear();
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+        if self.answers.last().is_some_and(|last| last.contains("101")) {
+            let (mut read, mut write) = tokio::io::split(stream);
+            // ignored: the test sees what came back.
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        }
+    }
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// One exchange over a connection of `pool`, to the end of the answer. The lease is not given back.
+async fn exchange(pool: &Pool<Body>, address: &Address) -> Lease<Body> {
+    let mut lease = pool.checkout(address, SOON, false).await.unwrap();
+    let answer = lease.send(request(full(""))).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+    lease
+}
+
+async fn broken(answer: &'static str) -> Broken {
+    let address = App::new(&[answer]).on_tcp().await;
+    let mut lease = Pool::new(SETTINGS).checkout(&address, SOON, false).await.unwrap();
+    match lease.send(request(full("hello"))).await {
+        Err(SendError::Broken(broken)) => broken,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_released_connection_is_used_again_and_the_last_one_first() {
+    run(async {
+        let address = App::new(&[OK; 9]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let (first, second) = (exchange(&pool, &address).await, exchange(&pool, &address).await);
+        assert_eq!((first.reused(), second.reused(), pool.open()), (false, false, 2));
+        let ids = [first.connection.id, second.connection.id];
+        first.release();
+        second.release();
+        assert_eq!(pool.idle(), 2);
+        for _ in 0..3 {
+            let lease = exchange(&pool, &address).await;
+            assert_eq!((lease.reused(), lease.connection.id), (true, ids[1]));
+            lease.release();
+        }
+        assert_eq!((pool.idle(), pool.open()), (2, 2));
+    });
+}
+
+#[test]
+fn a_fresh_connection_is_new_whatever_idles() {
+    run(async {
+        let address = App::new(&[OK; 9]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        exchange(&pool, &address).await.release();
+        let lease = pool.checkout(&address, SOON, true).await.unwrap();
+        assert_eq!((lease.reused(), pool.idle(), pool.open()), (false, 1, 2));
+    });
+}
+
+#[test]
+fn a_lease_that_is_dropped_closes_its_connection() {
+    run(async {
+        let address = App::new(&[OK; 9]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        drop(exchange(&pool, &address).await);
+        until(|| pool.open() == 0).await;
+        assert_eq!(pool.idle(), 0);
+    });
+}
+
+#[test]
+fn a_connection_that_its_peer_closes_leaves_the_pool_by_itself() {
+    run(async {
+        let app = App::new(&[OK; 9]);
+        let address = app.on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        exchange(&pool, &address).await.release();
+        assert_eq!(pool.idle(), 1);
+        app.close.notify_waiters();
+        until(|| pool.idle() == 0 && pool.open() == 0).await;
+        exchange(&pool, &address).await.release();
+        assert_eq!(pool.idle(), 1);
+    });
+}
+
+#[test]
+fn a_connection_that_says_it_closes_is_not_kept() {
+    run(async {
+        let close = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+        let address = App::new(&[close, close]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        exchange(&pool, &address).await.release();
+        assert_eq!(pool.idle(), 0);
+        until(|| pool.open() == 0).await;
+    });
+}
+
+#[test]
+fn a_request_for_a_connection_that_was_closed_comes_back() {
+    run(async {
+        let app = App::new(&[OK; 9]);
+        let address = app.on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let mut lease = exchange(&pool, &address).await;
+        app.close.notify_waiters();
+        until(|| pool.open() == 0).await;
+        match lease.send(request(full("hello"))).await {
+            Err(SendError::NotSent(request)) => {
+                assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "hello");
+            }
+            other => panic!("{other:?}"),
+        }
+        lease.release();
+        assert_eq!(pool.idle(), 0);
+    });
+}
+
+#[test]
+fn how_a_connection_broke_is_told() {
+    run(async {
+        let silent = broken("").await;
+        assert_eq!((silent.cause, silent.wrote, silent.answered), (BrokenCause::Closed, true, false));
+        let cut = broken("HTTP/1.1 200 OK\r\nContent-Le").await;
+        assert_eq!((cut.cause, cut.answered), (BrokenCause::Closed, true));
+        let garbage = broken("SSH-2.0-OpenSSH\r\n\r\n").await;
+        assert_eq!((garbage.cause, garbage.answered), (BrokenCause::BadAnswer, true));
+    });
+}
+
+#[test]
+fn a_body_that_ends_in_an_error_is_not_the_fault_of_the_upstream() {
+    run(async {
+        let address = App::new(&[OK]).on_tcp().await;
+        let mut lease = Pool::new(SETTINGS).checkout(&address, SOON, false).await.unwrap();
+        let chunks = [Ok(http_body::Frame::data(Bytes::from_static(b"hel"))), Err(io::Error::other("the client left"))];
+        let body = StreamBody::new(futures_util::stream::iter(chunks)).boxed_unsync();
+        match lease.send(request(body)).await {
+            Err(SendError::Broken(broken)) => assert_eq!(broken.cause, BrokenCause::RequestBody),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_comes_before_the_whole_request_spends_the_connection() {
+    run(async {
+        let address = App::new(&[OK, OK]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let (unfinished, chunks) = mpsc::channel(1);
+        unfinished.send(Ok(http_body::Frame::data(Bytes::from_static(b"hello")))).await.unwrap();
+        let mut chunks: mpsc::Receiver<Result<http_body::Frame<Bytes>, io::Error>> = chunks;
+        let body = StreamBody::new(futures_util::stream::poll_fn(move |cx| chunks.poll_recv(cx))).boxed_unsync();
+        let answer = lease.send(request(body)).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        lease.release();
+        assert_eq!(pool.idle(), 0);
+        drop(unfinished);
+        until(|| pool.open() == 0).await;
+    });
+}
+
+#[test]
+fn a_request_that_is_given_up_closes_its_connection() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let (_silent, _) = listener.accept().await.unwrap();
+        let mut sending = Box::pin(lease.send(request(full("hello"))));
+        let polled = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await;
+        assert!(polled, "nobody has answered");
+        drop(sending);
+        drop(lease);
+        until(|| pool.open() == 0).await;
+    });
+}
+
+#[test]
+fn no_more_connections_idle_than_may_and_none_for_too_long() {
+    run(async {
+        let address = App::new(&[OK; 9]).on_tcp().await;
+        let pool = Pool::new(PoolSettings { idle_per_endpoint: 2, ..SETTINGS });
+        let mut leases = Vec::new();
+        for _ in 0..3 {
+            leases.push(exchange(&pool, &address).await);
+        }
+        leases.into_iter().for_each(Lease::release);
+        assert_eq!(pool.idle(), 2);
+        until(|| pool.open() == 2).await;
+        let begun = pool.common.now.get();
+        pool.sweep(begun + IDLE_FOR / 2);
+        assert_eq!(pool.idle(), 2);
+        let young = exchange(&pool, &address).await;
+        young.release();
+        pool.sweep(begun + IDLE_FOR);
+        assert_eq!(pool.idle(), 1, "the one that was used since stays");
+        pool.configure(PoolSettings { idle_per_endpoint: 0, ..SETTINGS });
+        pool.sweep(begun + IDLE_FOR);
+        assert_eq!((pool.idle(), pool.slots.borrow().len()), (0, 0), "and unused endpoints are forgotten");
+        until(|| pool.open() == 0).await;
+    });
+}
+
+#[test]
+fn a_pool_that_is_cleared_or_dropped_leaves_no_task() {
+    run(async {
+        let address = App::new(&[OK; 9]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        exchange(&pool, &address).await.release();
+        pool.clear();
+        until(|| pool.open() == 0).await;
+        exchange(&pool, &address).await.release();
+        let common = Rc::clone(&pool.common);
+        drop(pool);
+        until(|| common.open.get() == 0).await;
+    });
+}
+
+#[test]
+fn head_and_small_body_leave_in_one_write() {
+    run(async {
+        let address = App::new(&[OK; 9]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        for _ in 0..2 {
+            let answer = lease.send(request(full("hello"))).await.unwrap();
+            answer.into_body().collect().await.unwrap();
+            assert_eq!(lease.connection.notes.writes(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_unix_socket_is_pooled_like_any_other() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawn_local(App::new(&[OK; 9]).serve(stream));
+            }
+        });
+        let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+        let pool = Pool::new(SETTINGS);
+        exchange(&pool, &address).await.release();
+        assert!(exchange(&pool, &address).await.reused());
+    });
+}
+
+#[test]
+fn an_upgraded_connection_is_handed_over_with_what_was_read() {
+    run(async {
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nearly";
+        let address = App::new(&[switch]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let mut request = request(full(""));
+        request.headers_mut().insert("connection", "upgrade".parse().unwrap());
+        request.headers_mut().insert("upgrade", "echo".parse().unwrap());
+        let answer = lease.send(request).await.unwrap();
+        let (mut stream, mut early) = into_stream(hyper::upgrade::on(answer).await.unwrap()).unwrap();
+        let mut text = early.split_to(early.len()).to_vec();
+        stream.write_all(b"late").await.unwrap();
+        while text != b"earlylate" {
+            assert!(stream.read_buf(&mut text).await.unwrap() > 0, "{}", text.escape_ascii());
+        }
+        lease.release();
+        assert_eq!((pool.idle(), pool.open()), (0, 0));
+    });
+}
+
+#[test]
+fn the_share_of_a_worker_is_rounded_up() {
+    let config = UpstreamConfig {
+        connect_timeout: SOON,
+        request_timeout: SOON,
+        idle_connections_per_endpoint: 5,
+        eject_after: 5,
+        eject_for: SOON,
+        max_ejected_percent: 100,
+        panic_percent: 0,
+    };
+    assert_eq!(PoolSettings::for_worker(&config, 2).idle_per_endpoint, 3);
+    assert_eq!(PoolSettings::for_worker(&config, 0).idle_per_endpoint, 5);
+}
