@@ -8,4 +8,5 @@ pub mod drain;
 pub mod net;
 pub mod readiness;
 pub mod telemetry;
+pub mod updates;
 pub mod upstream;

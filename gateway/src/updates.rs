@@ -1,0 +1,214 @@
+//! The updater's own thread, and the handle by which the subscription and the admin API reach it.
+//!
+//! The updater writes to disk, so it never runs on a thread that serves requests. Its queue is bounded, and its report
+//! is a copy that can be read while it works. Whatever it decides is counted and logged here, once.
+//!
+//! The thread ends with the last handle. When it ends before (it panicked), every call says so and the table stays as
+//! it is.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use arc_swap::ArcSwap;
+use routing_cache::{
+    gate::Observation,
+    model::{Generation, Now},
+    updater::{ApproveError, Outcome, Position, Report, Updater, UpdaterConfig},
+    wire::{Changes, SnapshotCandidate},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::clock;
+use record::Record;
+
+/// Jobs that wait at most; whoever brings one more waits. There are three callers (state poll, table request, admin),
+/// each with one job at a time.
+const QUEUE: usize = 16;
+/// How often the report is made anew with no job to do: the gate can shut by time alone.
+const TICK: Duration = Duration::from_secs(1);
+/// How often a save that failed is tried again.
+const RETRY_SAVE_EVERY: Duration = Duration::from_secs(5);
+
+/// Reaches the updater's thread. Clones reach the same.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    jobs: mpsc::Sender<Job>,
+    report: Arc<ArcSwap<Report>>,
+}
+
+/// The updater's thread has ended (it panicked): the table stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the updater's thread has ended")]
+pub struct UpdaterGone;
+
+/// What the gate and the position say now, for the subscription to decide what to ask for.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Whether an answer may change the table now.
+    pub wants_answers: bool,
+    /// Whether there is a table.
+    pub has_table: bool,
+    /// What the next changes call asks for; `None`: only a snapshot will do.
+    pub position: Option<Position>,
+}
+
+type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// Every call waits as long as the updater works on what came before; who cannot puts a deadline around it.
+///
+/// # Cancel safety
+/// A call that is dropped was either carried out, will be, or never reached the thread; nothing is half done.
+impl Updates {
+    /// Starts the thread; it ends when the last handle is dropped. Retries failed saves by itself.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no timer.
+    pub fn start(updater: Updater) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (jobs, inbox) = mpsc::channel(QUEUE);
+        let worker = Worker::new(updater, clock::now());
+        let updates = Self { jobs, report: Arc::clone(&worker.report) };
+        let run = move || runtime.block_on(worker.run(inbox));
+        Ok((updates, thread::Builder::new().name("updater".into()).spawn(run)?))
+    }
+
+    /// Feeds the gate.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn observe(&self, seen: Observation) -> Result<Standing, UpdaterGone> {
+        self.ask(move |worker, now| {
+            worker.updater.observe(seen, now);
+            worker.standing(now)
+        })
+        .await
+    }
+
+    /// Asks what is wanted.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn standing(&self) -> Result<Standing, UpdaterGone> {
+        self.ask(|worker, now| worker.standing(now)).await
+    }
+
+    /// Offers a snapshot.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn offer_snapshot(&self, candidate: SnapshotCandidate) -> Result<Outcome, UpdaterGone> {
+        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_snapshot(candidate, now))).await
+    }
+
+    /// Offers a delta.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn offer_changes(&self, changes: Changes) -> Result<Outcome, UpdaterGone> {
+        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_changes(changes, now))).await
+    }
+
+    /// Releases what is held at this generation.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when there is nothing to approve.
+    pub async fn approve(&self, generation: Generation) -> Result<Result<Outcome, ApproveError>, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let result = worker.updater.approve(generation, now);
+            worker.record.approved(generation, &result);
+            result
+        })
+        .await
+    }
+
+    /// Goes by new settings.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn reconfigure(&self, config: UpdaterConfig) -> Result<(), UpdaterGone> {
+        self.ask(move |worker, _| worker.updater.reconfigure(config)).await
+    }
+
+    /// The last report, at most a second old unless the updater is at work; never waits for it.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.report.load_full().as_ref().clone()
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        deed: impl FnOnce(&mut Worker, Now) -> T + Send + 'static,
+    ) -> Result<T, UpdaterGone> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |worker| {
+            let result = deed(worker, clock::now());
+            worker.share(clock::now());
+            // ignored: who asked has gone, and the deed is done all the same
+            let _ = reply.send(result);
+        });
+        self.jobs.send(job).await.map_err(|_| UpdaterGone)?;
+        answer.await.map_err(|_| UpdaterGone)
+    }
+}
+
+/// What runs on the thread.
+struct Worker {
+    updater: Updater,
+    report: Arc<ArcSwap<Report>>,
+    record: Record,
+    /// When a save is tried again next, if one is needed.
+    retry_at: Duration,
+}
+
+impl Worker {
+    fn new(updater: Updater, now: Now) -> Self {
+        let report = Arc::new(ArcSwap::from_pointee(updater.report(now)));
+        Self { updater, report, record: Record::new(), retry_at: now.monotonic + RETRY_SAVE_EVERY }
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                job = inbox.recv() => match job {
+                    Some(job) => job(&mut self),
+                    None => return,
+                },
+                _ = ticks.tick() => self.tick(clock::now()),
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        if now.monotonic >= self.retry_at {
+            self.updater.retry_save(now);
+            self.retry_at = clock::now().monotonic.max(now.monotonic) + RETRY_SAVE_EVERY;
+        }
+        self.share(now);
+    }
+
+    fn offer(&mut self, now: Now, deed: impl FnOnce(&mut Updater) -> Outcome) -> Outcome {
+        let outcome = deed(&mut self.updater);
+        let took = clock::now().monotonic.saturating_sub(now.monotonic);
+        self.record.judged(&outcome, took);
+        outcome
+    }
+
+    fn standing(&self, now: Now) -> Standing {
+        let (wants_answers, position) = (self.updater.wants_answers(now), self.updater.position());
+        Standing { wants_answers, has_table: self.updater.has_table(), position }
+    }
+
+    fn share(&mut self, now: Now) {
+        let report = self.updater.report(now);
+        self.record.changed(&self.report.load(), &report);
+        self.report.store(Arc::new(report));
+    }
+}
