@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod drain;
 pub mod net;
+pub mod orchestrator;
 pub mod readiness;
 pub mod telemetry;
 pub mod updates;
