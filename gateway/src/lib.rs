@@ -7,6 +7,7 @@ pub mod config;
 pub mod drain;
 pub mod net;
 pub mod orchestrator;
+pub mod proxy;
 pub mod readiness;
 pub mod telemetry;
 pub mod updates;

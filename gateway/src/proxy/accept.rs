@@ -1,0 +1,176 @@
+//! Accepting connections: errors are classified and counted, and neither they nor the limit make the loop spin.
+
+use std::{io, net::IpAddr, rc::Rc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    time::sleep,
+};
+
+use super::{
+    connection,
+    connections::Permit,
+    context::{Listener, Phase, Worker},
+    metrics,
+};
+use crate::net::{listen::ListenSocket, stream::Stream};
+
+/// How long accepting pauses where the process lacks what a connection needs: time for some to end.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// How long it pauses at `limits.max_connections`; new ones wait in the kernel's backlog.
+const LIMIT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A listening socket of one worker.
+#[derive(Debug)]
+pub(crate) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// Takes the socket into this thread's runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch it.
+    pub(crate) fn new(socket: ListenSocket) -> io::Result<Self> {
+        match socket {
+            ListenSocket::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Self::Tcp)
+            }
+            ListenSocket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener).map(Self::Unix)
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Some(peer.ip())))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+}
+
+/// A client's socket, and its address where it has one.
+type Accepted = (Stream, Option<IpAddr>);
+
+/// Accepts until the drain begins, then takes what already waits in the backlog, which closing the socket would reset.
+pub(crate) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, acceptor: Acceptor) {
+    let mut phase = worker.phase.subscribe();
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = begun(&mut phase) => break,
+            next = next(&worker, &listener, &acceptor) => next,
+        };
+        match next {
+            Ok(accepted) => take(&worker, &listener, accepted),
+            Err(error) => {
+                let pause = classify(&error).count();
+                tokio::select! { () = begun(&mut phase) => break, () = pause_for(pause) => {} }
+            }
+        }
+    }
+    while let Some(Ok(accepted)) = acceptor.accept().now_or_never() {
+        take(&worker, &listener, accepted);
+    }
+}
+
+async fn begun(phase: &mut watch::Receiver<Phase>) {
+    // ignored: an error means that the worker is gone, which ends the drain as well.
+    let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
+}
+
+async fn next(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> io::Result<Accepted> {
+    let mut shed = false;
+    while listener.connections.is_full(worker.settings().limits.max_connections) {
+        if !shed {
+            metrics::shed("connections");
+            shed = true;
+        }
+        pause_for(LIMIT_PAUSE).await;
+    }
+    acceptor.accept().await
+}
+
+fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, (stream, address): Accepted) {
+    let permit = Permit::new(worker, listener);
+    tokio::task::spawn_local(connection::serve(permit, stream, address));
+}
+
+/// Between half and one and a half of `pause`, so that workers do not come back together.
+async fn pause_for(pause: Duration) {
+    if !pause.is_zero() {
+        sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+    }
+}
+
+/// Kinds of accept errors (accept(2), ERRORS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AcceptError {
+    /// EMFILE, ENFILE.
+    Descriptors,
+    /// ENOBUFS, ENOMEM.
+    Memory,
+    /// The connection was gone, or its network was, before it was accepted: nothing is wrong here.
+    Aborted,
+    /// Anything else.
+    Other,
+}
+
+fn classify(error: &io::Error) -> AcceptError {
+    use rustix::io::Errno as E;
+    match E::from_io_error(error) {
+        Some(E::MFILE | E::NFILE) => AcceptError::Descriptors,
+        Some(E::NOBUFS | E::NOMEM) => AcceptError::Memory,
+        Some(E::CONNABORTED | E::CONNRESET | E::INTR | E::PERM | E::PROTO | E::NOPROTOOPT) => AcceptError::Aborted,
+        Some(E::NETDOWN | E::NETUNREACH | E::HOSTDOWN | E::HOSTUNREACH | E::NONET | E::OPNOTSUPP) => {
+            AcceptError::Aborted
+        }
+        _ => AcceptError::Other,
+    }
+}
+
+impl AcceptError {
+    /// Counts it, and says how long to pause.
+    fn count(self) -> Duration {
+        let (reason, pause) = match self {
+            Self::Descriptors => ("descriptors", SHORTAGE_PAUSE),
+            Self::Memory => ("memory", SHORTAGE_PAUSE),
+            Self::Aborted => ("aborted", Duration::ZERO),
+            Self::Other => ("other", SHORTAGE_PAUSE),
+        };
+        metrics::accept_error(reason);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_pauses_and_a_lost_client_does_not() {
+        use rustix::io::Errno as E;
+        let cases = [
+            (E::MFILE, AcceptError::Descriptors, true),
+            (E::NFILE, AcceptError::Descriptors, true),
+            (E::NOMEM, AcceptError::Memory, true),
+            (E::CONNABORTED, AcceptError::Aborted, false),
+            (E::NETDOWN, AcceptError::Aborted, false),
+            (E::BADF, AcceptError::Other, true),
+        ];
+        for (errno, expected, pauses) in cases {
+            let kind = classify(&io::Error::from(errno));
+            assert_eq!(kind, expected, "{errno:?}");
+            assert_eq!(!kind.count().is_zero(), pauses, "{errno:?}");
+        }
+    }
+}

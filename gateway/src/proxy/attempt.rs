@@ -1,0 +1,199 @@
+//! One attempt: wait for a place, take a connection, send, await the head of the answer; and what it says of the endpoint.
+
+use std::{cell::Cell, io, time::Duration};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    failure::{Cause, Failure, Fault, Stage},
+    forward::Job,
+    upload::RequestBody,
+};
+use crate::{
+    net::stream::ConnectError,
+    upstream::{
+        balance::Picked,
+        limit::{LimitError, Permit},
+        pool::{Broken, BrokenCause, Lease, SendError},
+        registry::InFlight,
+    },
+};
+
+/// What a request holds at the upstream until the answer's last byte.
+#[derive(Debug)]
+pub(crate) struct Held {
+    lease: Lease<RequestBody>,
+    _in_flight: InFlight,
+    _permit: Permit,
+}
+
+impl Held {
+    /// Gives everything back; the connection, if it can carry another request, to the pool. Dropped instead, the
+    /// connection is closed.
+    pub(crate) fn release(self) {
+        self.lease.release();
+    }
+}
+
+/// An attempt that was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) held: Held,
+    /// To the head of the answer.
+    pub(crate) took: Duration,
+}
+
+/// An attempt that was not.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) failure: Failure,
+    /// It went over a kept connection, which the upstream may have closed before it saw the request.
+    pub(crate) stale: bool,
+}
+
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Self { failure, stale: false }
+    }
+}
+
+/// One attempt of a job.
+pub(crate) struct Attempt<'a> {
+    pub(crate) job: &'a Job<'a>,
+    pub(crate) picked: &'a Picked,
+    /// Only a new connection will do.
+    pub(crate) fresh: bool,
+}
+
+impl Attempt<'_> {
+    /// Makes the attempt, and tells the endpoint's state what came of it.
+    pub(crate) async fn make(&self, request: Request<RequestBody>) -> Result<Answer, Lost> {
+        let outcome = self.bounded(request).await;
+        self.judge(&outcome);
+        outcome
+    }
+
+    /// The attempt within its time: the route's `per_try`, and what is left of the request's.
+    async fn bounded(&self, request: Request<RequestBody>) -> Result<Answer, Lost> {
+        let begun = Instant::now();
+        let per_try = self.job.route.timeouts.per_try.map(|limit| begun + limit);
+        let end = per_try.map_or(self.job.deadline, |end| end.min(self.job.deadline));
+        let permit = self.permit(end.saturating_duration_since(begun)).await?;
+        let in_flight = self.picked.state.begin();
+        let stage = Cell::new(Stage::Connect);
+        match timeout_at(end, self.exchange(request, &stage)).await {
+            Ok(Ok((response, lease))) => {
+                let held = Held { lease, _in_flight: in_flight, _permit: permit };
+                Ok(Answer { response, held, took: begun.elapsed() })
+            }
+            Ok(Err(lost)) => Err(lost),
+            Err(_) => Err(self.overdue(end, stage.get()).into()),
+        }
+    }
+
+    async fn permit(&self, wait: Duration) -> Result<Permit, Failure> {
+        let limits = &self.job.worker.limits;
+        limits.acquire(&self.job.app.id, self.job.upstream, wait).await.map_err(|error| match error {
+            LimitError::Full | LimitError::TimedOut => Failure::new(Stage::Pick, Cause::ConnectionLimit),
+        })
+    }
+
+    /// Takes a connection and sends. A kept connection that turns out to be closed already is replaced on the spot.
+    async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+        stage: &Cell<Stage>,
+    ) -> Result<(Response<Incoming>, Lease<RequestBody>), Lost> {
+        let mut fresh = self.fresh;
+        loop {
+            let mut lease = self.connect(fresh).await?;
+            stage.set(Stage::Forward);
+            match lease.send(request).await {
+                Ok(response) => return Ok((response, lease)),
+                Err(SendError::NotSent(back)) if !fresh => {
+                    request = *back;
+                    fresh = true;
+                    stage.set(Stage::Connect);
+                }
+                Err(SendError::NotSent(_)) => return Err(Failure::new(Stage::Forward, Cause::Reset).into()),
+                Err(SendError::Broken(broken)) => return Err(self.broken(&broken, lease.reused())),
+            }
+        }
+    }
+
+    async fn connect(&self, fresh: bool) -> Result<Lease<RequestBody>, Failure> {
+        let limit = self.job.route.timeouts.connect.unwrap_or(self.job.settings.upstream.connect_timeout);
+        let connected = self.job.worker.pool.checkout(&self.picked.address, limit, fresh).await;
+        connected.map_err(|error| {
+            tracing::debug!(endpoint = %self.picked.address, %error, "no connection");
+            Failure::new(Stage::Connect, connect_cause(&error))
+        })
+    }
+
+    fn broken(&self, broken: &Broken, reused: bool) -> Lost {
+        tracing::debug!(endpoint = %self.picked.address, error = %broken, "no answer");
+        let cause = match broken.cause {
+            // The client's side of the body is where the error came from: its own cause says more.
+            BrokenCause::RequestBody => self.job.upload.fault().unwrap_or(Cause::BodyBroken),
+            BrokenCause::Closed => self.job.upload.fault().unwrap_or(Cause::Reset),
+            BrokenCause::BadAnswer => Cause::BadResponse,
+        };
+        let failure = if broken.wrote {
+            Failure::after_sending(Stage::Forward, cause)
+        } else {
+            Failure::new(Stage::Forward, cause)
+        };
+        Lost { failure, stale: reused && cause == Cause::Reset && !broken.answered }
+    }
+
+    fn overdue(&self, end: Instant, stage: Stage) -> Failure {
+        let cause = if end < self.job.deadline { Cause::TryTimeout } else { Cause::Timeout };
+        if stage == Stage::Forward { Failure::after_sending(stage, cause) } else { Failure::new(stage, cause) }
+    }
+
+    /// Tells the endpoint's state. A kept connection that had gone stale says nothing about its endpoint, nor does a
+    /// time-out while the client was still sending.
+    fn judge(&self, outcome: &Result<Answer, Lost>) {
+        let failed = match outcome {
+            Ok(answer) => is_gateway_class(answer.response.status()),
+            Err(lost) if lost.stale => return,
+            Err(lost) if !blames_endpoint(lost.failure.cause) => return,
+            Err(lost) => !is_timeout(lost.failure.cause) || self.job.upload.is_complete(),
+        };
+        if !failed {
+            return self.picked.state.succeeded();
+        }
+        let (endpoints, rules) = (&self.job.worker.endpoints, &self.job.settings.upstream);
+        if endpoints.failed(self.job.upstream, &self.picked.state, rules, std::time::Instant::now()) {
+            tracing::warn!(app = %self.job.app.id, endpoint = %self.picked.address, "ejected after failures in a row");
+        }
+    }
+}
+
+fn connect_cause(error: &ConnectError) -> Cause {
+    match error {
+        ConnectError::TimedOut { .. } => Cause::ConnectTimeout,
+        ConnectError::Local(_) => Cause::Exhausted,
+        // A Unix socket whose file is gone is as much a refusal as a closed port.
+        ConnectError::Refused(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Cause::ConnectRefused,
+            _ => Cause::ConnectFailed,
+        },
+    }
+}
+
+/// 502, 503, 504: the answers by which a gateway says that what it stands for does not work.
+fn is_gateway_class(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
+
+fn blames_endpoint(cause: Cause) -> bool {
+    cause.row().fault == Fault::Upstream && cause != Cause::ConnectionLimit
+}
+
+fn is_timeout(cause: Cause) -> bool {
+    matches!(cause, Cause::Timeout | Cause::TryTimeout)
+}

@@ -1,0 +1,107 @@
+//! How many connections there are, over all workers: for each listener, and against `limits.max_connections`.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::context::{Listener, Worker};
+use crate::config::ListenAddress;
+
+/// The connections of one listener, and those of all.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    name: Arc<str>,
+    address: ListenAddress,
+    own: AtomicUsize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Connections {
+    /// None yet; `all` is shared by every listener.
+    pub(crate) fn new(name: Arc<str>, address: ListenAddress, all: Arc<AtomicUsize>) -> Arc<Self> {
+        Arc::new(Self { name, address, own: AtomicUsize::new(0), all })
+    }
+
+    /// The listener's configured name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// True when no further one may be accepted.
+    pub(crate) fn is_full(&self, limit: usize) -> bool {
+        self.all.load(Ordering::Relaxed) >= limit
+    }
+}
+
+/// What is known of a listener from outside.
+#[derive(Clone, Debug)]
+pub struct ListenerStats(Arc<Connections>);
+
+impl ListenerStats {
+    /// A view of `connections`.
+    pub(crate) fn new(connections: Arc<Connections>) -> Self {
+        Self(connections)
+    }
+
+    /// Its configured name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn address(&self) -> &ListenAddress {
+        &self.0.address
+    }
+
+    /// Connections open now, tunnels included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.own.load(Ordering::Relaxed)
+    }
+}
+
+/// One connection's place in the counts, from its acceptance to its end.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+}
+
+impl Permit {
+    /// Counts a connection.
+    pub(crate) fn new(worker: &Rc<Worker>, listener: &Rc<Listener>) -> Self {
+        let connections = &listener.connections;
+        connections.own.fetch_add(1, Ordering::Relaxed);
+        connections.all.fetch_add(1, Ordering::Relaxed);
+        worker.opened();
+        listener.metrics.accepted.increment(1);
+        listener.metrics.connections.increment(1.0);
+        Self { worker: Rc::clone(worker), listener: Rc::clone(listener) }
+    }
+
+    /// The worker that has it.
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// The listener it came by.
+    pub(crate) fn listener(&self) -> &Rc<Listener> {
+        &self.listener
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let connections = &self.listener.connections;
+        connections.own.fetch_sub(1, Ordering::Relaxed);
+        connections.all.fetch_sub(1, Ordering::Relaxed);
+        self.worker.closed();
+        self.listener.metrics.connections.decrement(1.0);
+    }
+}

@@ -1,0 +1,128 @@
+//! What the requests of one worker share. A worker is one thread, so nothing here is locked.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use arc_swap::{ArcSwap, Cache};
+use routing_cache::live::{CachedReader, Published};
+use tokio::sync::{Notify, watch};
+
+use super::{
+    connections::Connections,
+    metrics::{ListenerMetrics, Metrics},
+    settings::Settings,
+    upload::RequestBody,
+};
+use crate::{
+    telemetry::access::AccessLog,
+    upstream::{balance::Balancer, limit::Limits, pool::Pool, registry::Endpoints},
+};
+
+/// How far the worker's end has come. It only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Serving.
+    Open,
+    /// Nothing new is accepted, and answers say `Connection: close`; idle connections are kept for a moment, so that a
+    /// request that is on its way meets no closed door.
+    Draining,
+    /// Idle connections are closed; what is under way finishes.
+    Closing,
+}
+
+/// One worker's own and shared state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) metrics: Metrics,
+    pub(crate) access: AccessLog,
+    pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) pool: Pool<RequestBody>,
+    pub(crate) balancer: RefCell<Balancer>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) phase: watch::Sender<Phase>,
+    open: Cell<usize>,
+    none_open: Notify,
+    reader: RefCell<CachedReader>,
+    settings: RefCell<Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>>,
+}
+
+/// What a worker is made of.
+pub(crate) struct WorkerParts {
+    pub(crate) access: AccessLog,
+    pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) pool: Pool<RequestBody>,
+    pub(crate) reader: CachedReader,
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+}
+
+impl Worker {
+    /// A worker that serves.
+    pub(crate) fn new(parts: WorkerParts) -> Rc<Self> {
+        let balancer = Balancer::new(Arc::clone(&parts.endpoints), fastrand::u64(..));
+        Rc::new(Self {
+            metrics: Metrics::new(),
+            access: parts.access,
+            endpoints: parts.endpoints,
+            balancer: RefCell::new(balancer),
+            limits: parts.limits,
+            pool: parts.pool,
+            phase: watch::Sender::new(Phase::Open),
+            open: Cell::new(0),
+            none_open: Notify::new(),
+            reader: RefCell::new(parts.reader),
+            settings: RefCell::new(Cache::new(parts.settings)),
+        })
+    }
+
+    /// Looks something up in the table as it is now. A request does so once.
+    pub(crate) fn look_up<T>(&self, find: impl FnOnce(&Published) -> T) -> T {
+        find(self.reader.borrow_mut().load())
+    }
+
+    /// The settings now. A request asks once.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(self.settings.borrow_mut().load())
+    }
+
+    /// Connections this worker holds, tunnels included.
+    pub(crate) fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Counts a connection.
+    pub(crate) fn opened(&self) {
+        self.open.set(self.open.get() + 1);
+    }
+
+    /// Counts it no more.
+    pub(crate) fn closed(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+        if self.open.get() == 0 {
+            self.none_open.notify_one();
+        }
+    }
+
+    /// Returns once there is no connection.
+    pub(crate) async fn idle(&self) {
+        while self.open.get() > 0 {
+            self.none_open.notified().await;
+        }
+    }
+
+    /// True once connections are to end with their next answer.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.phase.borrow() != Phase::Open
+    }
+}
+
+/// One listener as a worker sees it.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) name: Arc<str>,
+    pub(crate) metrics: ListenerMetrics,
+    pub(crate) connections: Arc<Connections>,
+}

@@ -1,0 +1,63 @@
+//! `Expect: 100-continue` (RFC 9110, 10.1.1): the body is asked of the client only once the upstream wants it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use http::{Request, StatusCode};
+use tokio::time::{Sleep, sleep};
+
+/// How long an upstream is waited for before the body is sent without its word. Many servers never send a 100, and
+/// RFC 9110 forbids to wait for ever; curl waits as long (CURLOPT_EXPECT_100_TIMEOUT_MS).
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Holds a body back until the upstream has said 100, or said nothing for a second.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    word: Arc<Word>,
+    patience: Pin<Box<Sleep>>,
+    open: bool,
+}
+
+/// The upstream's word, which hyper brings by a callback that must be `Send`.
+#[derive(Debug, Default)]
+struct Word {
+    given: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Gate {
+    /// A shut gate, whose patience begins now.
+    pub(crate) fn new() -> Self {
+        Self { word: Arc::default(), patience: Box::pin(sleep(PATIENCE)), open: false }
+    }
+
+    /// Opens the gate when the upstream answers `request` with 100.
+    pub(crate) fn listen<B>(&self, request: &mut Request<B>) {
+        let word = Arc::clone(&self.word);
+        hyper::ext::on_informational(request, move |response| {
+            if response.status() == StatusCode::CONTINUE {
+                word.given.store(true, Ordering::Release);
+                word.waker.wake();
+            }
+        });
+    }
+
+    /// Ready once the body may be asked for.
+    pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.open {
+            return Poll::Ready(());
+        }
+        self.word.waker.register(cx.waker());
+        self.open = self.word.given.load(Ordering::Acquire) || self.patience.as_mut().poll(cx).is_ready();
+        if self.open { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

@@ -1,0 +1,103 @@
+//! Forwarding: attempts until one is answered, the budget is spent, or the time is over.
+
+use routing_cache::model::{Address, App, Route, Upstream};
+use tokio::time::Instant;
+
+use super::{
+    attempt::{Answer, Attempt, Lost},
+    context::Worker,
+    failure::{Cause, Failure, Stage},
+    metrics::RetryOutcome,
+    outgoing::Outgoing,
+    record::Record,
+    retry::{Budget, Repeat, Verdict},
+    settings::Settings,
+    upload::Upload,
+};
+use crate::upstream::balance::{Choice, Picked};
+
+/// What is forwarded, and by which rules.
+pub(crate) struct Job<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) settings: &'a Settings,
+    pub(crate) app: &'a App,
+    pub(crate) route: &'a Route,
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) upload: &'a Upload,
+    /// For the head of the answer, further attempts included.
+    pub(crate) deadline: Instant,
+}
+
+/// How far a job has come.
+struct Progress<'a> {
+    budget: Budget<'a>,
+    /// Endpoints that have failed it.
+    failed: Vec<Address>,
+    /// Whether an attempt was made before: its further ones take new connections only.
+    again: bool,
+}
+
+impl Job<'_> {
+    /// Forwards `outgoing` until it is answered.
+    ///
+    /// # Errors
+    /// That of the last attempt.
+    pub(crate) async fn run(&self, mut outgoing: Outgoing, record: &mut Record) -> Result<Answer, Failure> {
+        let mut progress = Progress { budget: Budget::new(&self.route.retries), failed: Vec::new(), again: false };
+        loop {
+            let picked = self.pick(&mut progress.failed)?;
+            record.tried(&self.upstream.name, &picked.address);
+            let outcome = self.attempt(&picked, &mut outgoing, &progress).await;
+            if progress.again {
+                self.worker.metrics.retry(outcome_of(&outcome));
+            }
+            if self.settles(&outcome, &mut progress, &outgoing) {
+                return outcome.map_err(|lost| lost.failure);
+            }
+            progress.again = true;
+            if !matches!(&outcome, Err(lost) if lost.stale) {
+                progress.failed.push(picked.address);
+            }
+        }
+    }
+
+    /// An endpoint that has not failed this request; where all have, any.
+    fn pick(&self, failed: &mut Vec<Address>) -> Result<Picked, Failure> {
+        let mut balancer = self.worker.balancer.borrow_mut();
+        let (rules, now) = (&self.settings.upstream, std::time::Instant::now());
+        let first = balancer.pick(self.upstream, Choice { excluded: failed, rules, now });
+        let picked = first.or_else(|| {
+            failed.clear();
+            balancer.pick(self.upstream, Choice { excluded: &[], rules, now })
+        });
+        picked.ok_or_else(|| Failure::new(Stage::Pick, Cause::NoEndpoint))
+    }
+
+    async fn attempt(&self, picked: &Picked, outgoing: &mut Outgoing, progress: &Progress<'_>) -> Result<Answer, Lost> {
+        let gone = || Failure::after_sending(Stage::Forward, self.upload.fault().unwrap_or(Cause::BodyBroken));
+        let body = self.upload.attempt().ok_or_else(gone)?;
+        // A first attempt may meet a stale connection, so its head is kept even where the budget is empty.
+        let last = progress.again && progress.budget.is_last();
+        let mut request = outgoing.request(body, last);
+        self.upload.listen(&mut request);
+        Attempt { job: self, picked, fresh: progress.again }.make(request).await
+    }
+
+    /// True when `outcome` is what the client gets; else it takes another attempt from the budget.
+    fn settles(&self, outcome: &Result<Answer, Lost>, progress: &mut Progress<'_>, outgoing: &Outgoing) -> bool {
+        let repeat = Repeat { method: &outgoing.method, body: self.upload.may_repeat() };
+        let verdict = match outcome {
+            Ok(answer) => progress.budget.after_answer(answer.response.status(), repeat),
+            Err(lost) if lost.stale && !progress.again => Budget::after_stale(&lost.failure, repeat),
+            Err(lost) => progress.budget.after_failure(&lost.failure, repeat),
+        };
+        if verdict == Verdict::Forbidden {
+            self.worker.metrics.retry(RetryOutcome::NotAllowed);
+        }
+        verdict != Verdict::Again || Instant::now() >= self.deadline
+    }
+}
+
+fn outcome_of(outcome: &Result<Answer, Lost>) -> RetryOutcome {
+    if outcome.is_ok() { RetryOutcome::Answered } else { RetryOutcome::Failed }
+}

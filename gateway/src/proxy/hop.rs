@@ -1,0 +1,184 @@
+//! Headers that end at this hop (RFC 9110, 7.6.1), and the framing headers nobody may set for us.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+
+/// The headers that belong to one connection, whether `Connection` names them or not. Static, and touched only in one
+/// pass over the names that came: most messages have none of them.
+static OF_ONE_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
+const TE: HeaderValue = HeaderValue::from_static("te");
+
+/// What of a request's hop-by-hop headers matters to the next hop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// The protocols it asks to switch to.
+    pub(crate) upgrade: Option<HeaderValue>,
+    /// Whether it takes trailers.
+    pub(crate) trailers: bool,
+}
+
+/// True for a header that belongs to one connection.
+fn ends_here(name: &HeaderName) -> bool {
+    OF_ONE_HOP.contains(name)
+}
+
+/// True for a header that says where a message goes or ends: `Connection` cannot name it away, and no route sets it.
+pub(crate) fn is_framing(name: &HeaderName) -> bool {
+    ends_here(name) || *name == header::CONTENT_LENGTH || *name == header::TRAILER
+}
+
+/// Takes the hop-by-hop headers out of a request, and says what they asked for.
+pub(crate) fn strip_request(headers: &mut HeaderMap, version: Version) -> Hop {
+    if !headers.keys().any(ends_here) {
+        return Hop::default();
+    }
+    let trailers = has_token(headers, &header::TE, b"trailers");
+    let hop = Hop { upgrade: requested_upgrade(headers, version), trailers };
+    strip(headers);
+    hop
+}
+
+/// Takes the hop-by-hop headers out of an answer. Where it had both a transfer coding and a length the coding was
+/// believed (RFC 9112, 6.3), so the length goes as well: whoever believes it would read another message.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    if headers.keys().any(ends_here) {
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        strip(headers);
+    }
+}
+
+/// Says to the next hop what it must know of this connection: trailers, and the upgrade that is wanted.
+pub(crate) fn announce(headers: &mut HeaderMap, hop: &Hop) {
+    if hop.trailers {
+        headers.insert(header::TE, TRAILERS);
+        headers.append(header::CONNECTION, TE);
+    }
+    if let Some(protocol) = &hop.upgrade {
+        headers.insert(header::UPGRADE, protocol.clone());
+        headers.append(header::CONNECTION, UPGRADE);
+    }
+}
+
+/// The `Upgrade` of a request that may have one: HTTP/1.1, named in `Connection`, and not to HTTP/2, which would carry
+/// requests past every rule of this gateway.
+fn requested_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    let protocol = headers.get(header::UPGRADE)?;
+    let http2 = tokens(protocol).any(|t| t.eq_ignore_ascii_case(b"h2c") || t.eq_ignore_ascii_case(b"h2"));
+    let asked = version == Version::HTTP_11 && has_token(headers, &header::CONNECTION, b"upgrade");
+    (asked && !http2).then(|| protocol.clone())
+}
+
+fn strip(headers: &mut HeaderMap) {
+    for name in named_in_connection(headers) {
+        headers.remove(name);
+    }
+    for name in &OF_ONE_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The headers `Connection` names, but for those that the message cannot do without.
+fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
+    let plain = |t: &[u8]| !t.eq_ignore_ascii_case(b"close") && !t.eq_ignore_ascii_case(b"keep-alive");
+    let names = named.filter(|t| plain(t)).filter_map(|token| HeaderName::from_bytes(token).ok());
+    names.filter(|name| !is_framing(name) && *name != header::HOST).collect()
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &[u8]) -> bool {
+    headers.get_all(name).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case(wanted))
+}
+
+/// The elements of a comma-separated list, without parameters.
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value
+        .as_bytes()
+        .split(|&b| b == b',')
+        .map(|element| element.split(|&b| b == b';').next().unwrap_or_default().trim_ascii())
+}
+
+/// True when the client waits for a 100 before it sends the body (RFC 9110, 10.1.1).
+pub(crate) fn expects_continue(headers: &HeaderMap, version: Version) -> bool {
+    version == Version::HTTP_11
+        && headers.get(header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// True for a method whose effect is the same however often it is done (RFC 9110, 9.2.2).
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn names_left(lines: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut headers = map(lines);
+        strip_request(&mut headers, Version::HTTP_11);
+        headers.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn headers_of_one_connection_go_and_the_rest_stays() {
+        let lines = [
+            ("host", "a"),
+            ("connection", "close, X-Local"),
+            ("x-local", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("accept", "*/*"),
+            ("trailer", "x-sum"),
+        ];
+        assert_eq!(names_left(&lines), ["host", "accept", "trailer"]);
+    }
+
+    #[test]
+    fn connection_cannot_name_away_what_frames_or_routes_a_message() {
+        let lines = [("host", "a"), ("content-length", "3"), ("connection", "host, content-length")];
+        assert_eq!(names_left(&lines), ["host", "content-length"]);
+    }
+
+    #[test]
+    fn an_upgrade_counts_only_where_connection_names_it() {
+        let asked = |lines: &[(&'static str, &'static str)], version| strip_request(&mut map(lines), version).upgrade;
+        let websocket = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+        assert_eq!(asked(&websocket, Version::HTTP_11).unwrap(), "websocket");
+        assert_eq!(asked(&websocket, Version::HTTP_10), None);
+        assert_eq!(asked(&[("upgrade", "websocket")], Version::HTTP_11), None);
+        assert_eq!(asked(&[("connection", "upgrade"), ("upgrade", "h2c")], Version::HTTP_11), None);
+    }
+
+    #[test]
+    fn te_passes_as_trailers_only() {
+        let mut headers = map(&[("te", "deflate, Trailers;q=0.5"), ("connection", "te")]);
+        let hop = strip_request(&mut headers, Version::HTTP_11);
+        announce(&mut headers, &hop);
+        assert_eq!(headers, map(&[("te", "trailers"), ("connection", "te")]));
+    }
+}

@@ -1,0 +1,112 @@
+//! The data plane's metric handles, made once for each worker and held: a held counter costs 4 ns, a lookup 67 to 124.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::telemetry::names;
+
+/// What became of a further attempt; a value of [`names::RETRY_OUTCOMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetryOutcome {
+    /// It was answered.
+    Answered,
+    /// It failed too.
+    Failed,
+    /// It was not made, though the cause is one to retry: the body is gone, or the method is not idempotent.
+    NotAllowed,
+}
+
+/// Handles of one worker.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) request_duration: Histogram,
+    pub(crate) upstream_duration: Histogram,
+    pub(crate) active: Gauge,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) cancelled: Counter,
+    pub(crate) upgrades: Gauge,
+    retries: [Counter; 3],
+}
+
+impl Metrics {
+    /// Looks every handle up.
+    pub(crate) fn new() -> Self {
+        Self {
+            request_duration: histogram!(names::REQUEST_DURATION),
+            upstream_duration: histogram!(names::UPSTREAM_REQUEST_DURATION),
+            active: gauge!(names::REQUESTS_ACTIVE),
+            bytes_in: counter!(names::REQUEST_BYTES),
+            bytes_out: counter!(names::RESPONSE_BYTES),
+            cancelled: counter!(names::REQUESTS_CANCELLED),
+            upgrades: gauge!(names::UPGRADES_ACTIVE),
+            retries: names::RETRY_OUTCOMES.map(|outcome| counter!(names::RETRIES, names::OUTCOME => outcome)),
+        }
+    }
+
+    /// Counts a further attempt.
+    pub(crate) fn retry(&self, outcome: RetryOutcome) {
+        let [answered, failed, not_allowed] = &self.retries;
+        match outcome {
+            RetryOutcome::Answered => answered.increment(1),
+            RetryOutcome::Failed => failed.increment(1),
+            RetryOutcome::NotAllowed => not_allowed.increment(1),
+        }
+    }
+
+    /// Counts an attempt's time to the head of its answer.
+    pub(crate) fn answered(&self, took: Duration) {
+        self.upstream_duration.record(took.as_secs_f64());
+    }
+}
+
+/// Handles of one listener in one worker.
+#[derive(Debug)]
+pub(crate) struct ListenerMetrics {
+    pub(crate) connections: Gauge,
+    pub(crate) accepted: Counter,
+    requests: [Counter; 6],
+}
+
+impl ListenerMetrics {
+    /// Looks every handle of the listener called `name` up.
+    pub(crate) fn new(name: &str) -> Self {
+        let requests = names::CLASSES
+            .map(|class| counter!(names::REQUESTS, names::LISTENER => name.to_owned(), names::CLASS => class));
+        Self {
+            connections: gauge!(names::CONNECTIONS, names::LISTENER => name.to_owned()),
+            accepted: counter!(names::CONNECTIONS_ACCEPTED, names::LISTENER => name.to_owned()),
+            requests,
+        }
+    }
+
+    /// Counts a request that ended with `status`.
+    pub(crate) fn request(&self, status: u16) {
+        let class = names::class(status);
+        let place = names::CLASSES.iter().position(|c| *c == class);
+        if let Some(counter) = place.and_then(|p| self.requests.get(p)) {
+            counter.increment(1);
+        }
+    }
+}
+
+/// Counts an answer that the gateway made itself, by its error type.
+pub(crate) fn own_answer(error: &'static str) {
+    counter!(names::GATEWAY_ANSWERS, names::REASON => error).increment(1);
+}
+
+/// Counts a request that was refused before it was one.
+pub(crate) fn refused(reason: &'static str) {
+    counter!(names::REQUESTS_REFUSED, names::REASON => reason).increment(1);
+}
+
+/// Counts a failure to accept; `reason` is one of [`names::ACCEPT_ERROR_REASONS`].
+pub(crate) fn accept_error(reason: &'static str) {
+    counter!(names::ACCEPT_ERRORS, names::REASON => reason).increment(1);
+}
+
+/// Counts what was turned away to keep the rest served; `reason` is one of [`names::SHED_REASONS`].
+pub(crate) fn shed(reason: &'static str) {
+    counter!(names::SHED, names::REASON => reason).increment(1);
+}

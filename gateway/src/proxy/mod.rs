@@ -1,0 +1,45 @@
+//! The data plane: accept, admit, route, pick, forward, answer, record.
+//!
+//! It owns client connections from `accept` to their end, and the requests on them. It reads the table by one load for
+//! each request, and knows nothing of where tables come from: neither the orchestrator nor the disk is ever waited for.
+//!
+//! A request's way: [`accept`] -> [`connection`] (hyper behind the framing guard) -> [`service`] (admit, route) ->
+//! [`forward`] (attempts) -> [`attempt`] (pick, place, connection, send) -> [`relay`] or [`tunnel`] -> [`record`].
+//! A failure is a value ([`failure`]), and [`answer`] is where it becomes one.
+
+mod accept;
+mod answer;
+mod attempt;
+mod body;
+mod connection;
+mod connections;
+mod context;
+mod downstream;
+mod expect;
+mod failure;
+mod forward;
+mod forwarded;
+pub mod framing;
+pub mod guarded_io;
+mod hop;
+mod idle;
+mod metrics;
+mod outgoing;
+mod record;
+mod relay;
+mod retry;
+mod rewrite;
+mod route;
+mod service;
+mod settings;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod upload;
+mod worker;
+mod workers;
+
+pub use connections::ListenerStats;
+pub use settings::Settings;
+pub use workers::{Heartbeats, Workers, WorkersStart};

@@ -1,0 +1,224 @@
+//! What is kept of a request, written once when it is over: answered, cancelled or panicked.
+//!
+//! A [`Record`] is made with the request and goes with whatever is responsible for it: the service's future, then the
+//! answer's body, or the tunnel. Dropping it is what writes it, so no way out is forgotten.
+
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Method, Version, header, request::Parts};
+use routing_cache::model::{Address, App, AppId, WallTime};
+
+use super::{connection::Connection, failure::Failure, metrics, upload::Upload};
+use crate::{clock, telemetry::access::AccessRecord};
+
+/// The status of a request whose client went away before the answer's head. It is never sent. Source: nginx's access
+/// log, whose readers know it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// The status of a request whose handling panicked. It is never sent.
+const PANICKED: u16 = 500;
+
+/// One request's record.
+#[derive(Debug)]
+pub(crate) struct Record {
+    connection: Rc<Connection>,
+    started: Instant,
+    line: Option<Box<Line>>,
+    upload: Upload,
+    tunnelled: u64,
+    status: Option<u16>,
+    error: Option<&'static str>,
+    complete: bool,
+    bytes_out: u64,
+    upstream: Option<Duration>,
+    attempts: u32,
+}
+
+/// What only the access log wants.
+#[derive(Debug)]
+struct Line {
+    client: Option<IpAddr>,
+    method: Method,
+    host: String,
+    path: String,
+    protocol: &'static str,
+    app: Option<AppId>,
+    route: Option<Arc<str>>,
+    upstream: Option<Arc<str>>,
+    endpoint: Option<Address>,
+}
+
+impl Record {
+    /// Begins the record of the request `head`.
+    pub(crate) fn begin(connection: &Rc<Connection>, head: &Parts) -> Self {
+        let worker = connection.worker();
+        worker.metrics.active.increment(1.0);
+        connection.answers(true);
+        let line = worker.access.enabled().then(|| Box::new(Line::new(head, connection.peer.client(&head.headers))));
+        Self {
+            connection: Rc::clone(connection),
+            started: Instant::now(),
+            line,
+            upload: Upload::default(),
+            tunnelled: 0,
+            status: None,
+            error: None,
+            complete: false,
+            bytes_out: 0,
+            upstream: None,
+            attempts: 0,
+        }
+    }
+
+    /// When the request's head had come.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Counts this body's bytes as the request's.
+    pub(crate) fn uploads(&mut self, upload: &Upload) {
+        self.upload = upload.clone();
+    }
+
+    /// Notes the app and route that took it.
+    pub(crate) fn routed(&mut self, app: &App, route: Option<&Arc<str>>) {
+        if let Some(line) = &mut self.line {
+            line.app = Some(app.id.clone());
+            line.route = route.cloned();
+        }
+    }
+
+    /// Notes an attempt.
+    pub(crate) fn tried(&mut self, upstream: &Arc<str>, endpoint: &Address) {
+        self.attempts += 1;
+        if let Some(line) = &mut self.line {
+            line.upstream = Some(Arc::clone(upstream));
+            line.endpoint = Some(endpoint.clone());
+        }
+    }
+
+    /// Notes how long the attempt that was answered took to its head.
+    pub(crate) fn answered(&mut self, took: Duration) {
+        self.connection.worker().metrics.answered(took);
+        self.upstream = Some(took);
+    }
+
+    /// Notes the status that is sent.
+    pub(crate) fn status(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    /// Notes why it failed, in the one line of the log that a failure has.
+    pub(crate) fn failed(&mut self, failure: &Failure) {
+        let row = failure.cause.row();
+        tracing::debug!(stage = ?failure.stage, cause = ?failure.cause, fault = ?row.fault, why = failure.words(), "failed");
+        metrics::own_answer(row.error);
+        self.error = Some(row.error);
+    }
+
+    /// Notes that the answer broke off after its head.
+    pub(crate) fn broke(&mut self, error: &'static str) {
+        self.error = Some(error);
+    }
+
+    /// Counts bytes of the answer's body.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Counts what went through a tunnel, to the upstream and to the client.
+    pub(crate) fn tunnelled(&mut self, up: u64, down: u64) {
+        self.tunnelled = up;
+        self.bytes_out = self.bytes_out.saturating_add(down);
+    }
+
+    /// Notes that all of the answer was handed to the connection.
+    pub(crate) fn complete(&mut self) {
+        self.complete = true;
+        self.connection.answers(false);
+    }
+
+    fn bytes_in(&self) -> u64 {
+        self.upload.bytes().saturating_add(self.tunnelled)
+    }
+
+    /// The status to record: what was sent, else what became of the request in place of an answer.
+    fn final_status(&self) -> u16 {
+        self.status.unwrap_or(if std::thread::panicking() { PANICKED } else { CLIENT_CLOSED_REQUEST })
+    }
+
+    fn final_error(&self) -> Option<&'static str> {
+        if self.error.is_some() || self.complete {
+            return self.error;
+        }
+        Some(if std::thread::panicking() { "proxy_internal_error" } else { "client_closed" })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.upload.end();
+        let took = self.started.elapsed();
+        let status = self.final_status();
+        let error = self.final_error();
+        let metrics = &self.connection.worker().metrics;
+        metrics.active.decrement(1.0);
+        metrics.request_duration.record(took.as_secs_f64());
+        metrics.bytes_in.increment(self.bytes_in());
+        metrics.bytes_out.increment(self.bytes_out);
+        if error == Some("client_closed") {
+            metrics.cancelled.increment(1);
+        }
+        self.connection.listener().metrics.request(status);
+        if let Some(line) = self.line.take() {
+            self.write(*line, took, status, error);
+        }
+    }
+}
+
+impl Record {
+    fn write(&self, line: Line, took: Duration, status: u16, error: Option<&'static str>) {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.connection.worker().access.record(AccessRecord {
+            time: WallTime(clock::wall().0.saturating_sub(millis)),
+            listener: Arc::clone(&self.connection.listener().name),
+            client: line.client,
+            method: line.method,
+            host: line.host,
+            path: line.path,
+            protocol: line.protocol,
+            status,
+            app: line.app,
+            route: line.route,
+            upstream: line.upstream,
+            endpoint: line.endpoint,
+            bytes_in: self.bytes_in(),
+            bytes_out: self.bytes_out,
+            duration: took,
+            upstream_duration: self.upstream,
+            attempts: self.attempts,
+            error,
+        });
+    }
+}
+
+impl Line {
+    fn new(head: &Parts, client: Option<IpAddr>) -> Self {
+        let host = head.headers.get(header::HOST).map(|h| String::from_utf8_lossy(h.as_bytes()).into_owned());
+        Self {
+            client,
+            method: head.method.clone(),
+            host: host.unwrap_or_default(),
+            path: head.uri.path_and_query().map_or_else(|| head.uri.to_string(), |path| path.as_str().to_owned()),
+            protocol: if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            app: None,
+            route: None,
+            upstream: None,
+            endpoint: None,
+        }
+    }
+}

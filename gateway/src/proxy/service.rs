@@ -1,0 +1,211 @@
+//! One request, from its head to its answer's head: admit, route, forward; and the one place where a failure is answered.
+
+use std::{convert::Infallible, rc::Rc, sync::Arc};
+
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use routing_cache::model::{Action, App, PathRewrite, Redirect, Route, WeightedUpstream};
+use tokio::time::Instant;
+
+use super::{
+    answer::{self, Form},
+    attempt::Answer,
+    body::ResponseBody,
+    connection::Connection,
+    failure::{Cause, Failure, Stage},
+    forward::Job,
+    hop::{self, Hop},
+    outgoing::{self, Making, Outgoing},
+    record::Record,
+    relay,
+    rewrite::{self, Matched},
+    route,
+    settings::{IDLE_TIMEOUT, Settings},
+    target::{self, Target},
+    tunnel::Tunnel,
+    upload::{Upload, UploadLimits},
+};
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// Answers one request. It never fails: what goes wrong is an answer.
+pub(crate) async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let (mut head, incoming) = request.into_parts();
+    let mut record = Record::begin(&connection, &head);
+    let (accept, bodiless) = (head.headers.get(header::ACCEPT).cloned(), head.method == Method::HEAD);
+    let mut exchange = Exchange::new(connection, &mut head, incoming);
+    record.uploads(&exchange.upload);
+    let outcome = exchange.run(head, &mut record).await.unwrap_or_else(|failure| {
+        record.failed(&failure);
+        let pages = exchange.app.as_ref().map(|app| &app.spec.error_pages);
+        Outcome::Answer(answer::to_failure(&failure, Form::accepted(accept.as_ref()), pages))
+    });
+    Ok(exchange.end(outcome, record, bodiless))
+}
+
+/// What becomes of a request.
+enum Outcome {
+    /// An answer, ours or the upstream's.
+    Answer(Response<ResponseBody>),
+    /// The connection stops being HTTP with this answer.
+    Switch(Response<ResponseBody>, Box<Tunnel>),
+}
+
+/// A request that is being answered.
+struct Exchange {
+    connection: Rc<Connection>,
+    settings: Arc<Settings>,
+    upload: Upload,
+    hop: Hop,
+    upgrade: Option<OnUpgrade>,
+    app: Option<Arc<App>>,
+}
+
+/// The route a request takes, with what led there.
+struct Routed<'a> {
+    app: &'a App,
+    route: &'a Route,
+    target: &'a Target,
+    matched: Matched<'a>,
+}
+
+impl Exchange {
+    fn new(connection: Rc<Connection>, head: &mut Parts, incoming: Incoming) -> Self {
+        let settings = connection.worker().settings();
+        let hop = hop::strip_request(&mut head.headers, head.version);
+        let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| hop.upgrade.is_some());
+        let waits = hop::expects_continue(&head.headers, head.version);
+        let limits = UploadLimits { bytes: settings.limits.request_body_bytes, idle: IDLE_TIMEOUT };
+        let upload = Upload::new(incoming, limits, waits);
+        Self { connection, settings, upload, hop, upgrade, app: None }
+    }
+
+    /// Admits and routes the request, and does what the route says.
+    async fn run(&mut self, head: Parts, record: &mut Record) -> Result<Outcome, Failure> {
+        let target = target::read(&head)?;
+        let path = target.path()?;
+        self.admit_length(&head)?;
+        let app = self.connection.worker().look_up(|published| route::find_app(published, &target))?;
+        self.app = Some(Arc::clone(&app));
+        let route = route::find_route(&app, &path, &head)?;
+        record.routed(&app, route.name.as_ref());
+        let matched = Matched { path: &path, route: &route.matches.path };
+        let routed = Routed { app: &app, route, target: &target, matched };
+        match &route.action {
+            Action::Redirect(redirect) => self.redirect(redirect, &routed, &head).map(Outcome::Answer),
+            Action::Forward { to, rewrite } => {
+                let outgoing = self.outgoing(head, &routed, rewrite.as_ref())?;
+                self.forward(&routed, to, outgoing, record).await
+            }
+        }
+    }
+
+    /// Refuses at once a body that says itself that it is too large.
+    fn admit_length(&self, head: &Parts) -> Result<(), Failure> {
+        let limit = self.settings.limits.request_body_bytes;
+        let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if limit > 0 && length.is_some_and(|length| length > limit) {
+            return Err(Failure::new(Stage::Admit, Cause::BodyTooLarge));
+        }
+        Ok(())
+    }
+
+    fn redirect(
+        &self,
+        redirect: &Redirect,
+        routed: &Routed<'_>,
+        head: &Parts,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let scheme = self.connection.peer.scheme(&head.headers);
+        let location = rewrite::location(redirect, routed.target, &routed.matched, scheme)
+            .ok_or_else(|| Failure::new(Stage::Route, Cause::BadRequest).because("the path cannot be redirected"))?;
+        let mut response = answer::redirect(redirect.status.code(), location);
+        outgoing::apply(response.headers_mut(), &routed.route.response_headers);
+        Ok(response)
+    }
+
+    fn outgoing(&self, head: Parts, routed: &Routed<'_>, rewrite: Option<&PathRewrite>) -> Result<Outgoing, Failure> {
+        let uri = rewrite::forwarded(routed.target, rewrite, &routed.matched)
+            .ok_or_else(|| Failure::new(Stage::Route, Cause::BadRequest).because("the path cannot be rewritten"))?;
+        let making = Making {
+            target: routed.target,
+            hop: &self.hop,
+            peer: &self.connection.peer,
+            ops: &routed.route.request_headers,
+            upload: &self.upload,
+        };
+        Ok(Outgoing::new(head, uri, &making))
+    }
+
+    async fn forward(
+        &mut self,
+        routed: &Routed<'_>,
+        to: &[WeightedUpstream],
+        outgoing: Outgoing,
+        record: &mut Record,
+    ) -> Result<Outcome, Failure> {
+        let worker = Rc::clone(self.connection.worker());
+        let chosen = worker.balancer.borrow_mut().pick_route(to);
+        let upstream = chosen.and_then(|to| routed.app.spec.upstreams.get(to.upstream));
+        let upstream = upstream.ok_or_else(|| Failure::new(Stage::Pick, Cause::Internal))?;
+        let timeouts = &routed.route.timeouts;
+        let limit = timeouts.request.unwrap_or(self.settings.upstream.request_timeout);
+        self.upload.prefetch().await;
+        if let Some(cause) = self.upload.fault() {
+            return Err(Failure::new(Stage::Admit, cause));
+        }
+        let job = Job {
+            worker: &worker,
+            settings: &self.settings,
+            app: routed.app,
+            route: routed.route,
+            upstream,
+            upload: &self.upload,
+            deadline: Instant::from_std(record.started()) + limit,
+        };
+        let answer = job.run(outgoing, record).await?;
+        record.answered(answer.took);
+        self.pass(answer, routed.route)
+    }
+
+    /// Passes an answer on: as a tunnel where the upstream switches protocols as the client has asked.
+    fn pass(&mut self, mut answer: Answer, route: &Route) -> Result<Outcome, Failure> {
+        let idle = route.timeouts.idle.unwrap_or(IDLE_TIMEOUT);
+        if !relay::switches(&answer) {
+            return Ok(Outcome::Answer(relay::relay(answer, &route.response_headers, idle)));
+        }
+        let not_asked = || Failure::after_sending(Stage::Upgrade, Cause::BadUpgrade);
+        let client = self.upgrade.take().ok_or_else(not_asked)?;
+        let upstream = hyper::upgrade::on(&mut answer.response);
+        let (response, held) = relay::switching(answer, &route.response_headers);
+        let connection = Rc::clone(&self.connection);
+        Ok(Outcome::Switch(response, Box::new(Tunnel { connection, client, upstream, held, idle })))
+    }
+
+    /// Gives the answer what the connection needs it to say, and the record to whoever is responsible for it from now.
+    fn end(self, outcome: Outcome, mut record: Record, bodiless: bool) -> Response<ResponseBody> {
+        let mut response = match outcome {
+            Outcome::Answer(response) => response,
+            Outcome::Switch(response, tunnel) => {
+                record.status(response.status().as_u16());
+                tunnel.start(record);
+                return response;
+            }
+        };
+        record.status(response.status().as_u16());
+        if !self.upload.is_complete() {
+            self.connection.leaves_unread();
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        } else if self.connection.worker().is_draining() {
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        if bodiless {
+            response.body_mut().clear();
+        }
+        response.body_mut().attach(record);
+        response
+    }
+}

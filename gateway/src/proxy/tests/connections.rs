@@ -1,0 +1,143 @@
+//! Client connections: pipelining, reuse, limits, and what the access log says of a request.
+
+use super::harness::{DEADLINE, Gateway, Upstream, eventually, published, settings, short, tcp};
+use crate::{
+    config::{AccessLogTarget, ListenAddress, LogFormat},
+    telemetry::access::AccessLog,
+};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let upstream = Upstream::scripted(|_, wire, _| {
+        while let Some(request) = wire.message("") {
+            let path = request.start.split(' ').nth(1).unwrap().to_owned();
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()));
+        }
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    let all: String = (0..20).map(|i| format!("GET /{i} HTTP/1.1\r\nHost: app.test\r\n\r\n")).collect();
+    client.send(all);
+    for i in 0..20 {
+        assert_eq!(client.reply().text(), format!("/{i}"));
+    }
+}
+
+#[test]
+fn an_answer_is_not_held_back_by_half_of_the_next_request() {
+    let upstream = Upstream::ok();
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send(format!("{GET}GET / HT"));
+    assert_eq!(client.reply().text(), "ok");
+    client.send("TP/1.1\r\nHost: app.test\r\n\r\n");
+    assert_eq!(client.reply().text(), "ok");
+}
+
+#[test]
+fn one_upstream_connection_serves_many_clients_in_turn() {
+    let upstream = Upstream::ok();
+    let gateway = Gateway::one(&short(&upstream));
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").text(), "ok");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn connections_over_the_limit_wait_until_there_is_room() {
+    let upstream = Upstream::ok();
+    let mut settings = settings();
+    settings.limits.max_connections = 2;
+    let gateway = Gateway::with(&[("app", &short(&upstream))], settings);
+    let mut clients = [gateway.connect(), gateway.connect()];
+    for client in &mut clients {
+        client.send(GET);
+        assert_eq!(client.reply().text(), "ok");
+    }
+    let mut third = gateway.connect();
+    third.send(GET);
+    // Round trips through the one worker, which would have accepted by now.
+    for _ in 0..20 {
+        clients[0].send(GET);
+        assert_eq!(clients[0].reply().text(), "ok");
+    }
+    assert_eq!(gateway.stats.connections(), 2);
+    drop(clients);
+    assert_eq!(third.reply().text(), "ok");
+}
+
+#[test]
+fn a_unix_listener_serves() {
+    let upstream = Upstream::ok();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let first = published(&[("app", &short(&upstream))]);
+    let gateway = Gateway::start(first, settings(), AccessLog::off(), ListenAddress::Unix(path.clone()));
+    let stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut client = super::harness::Wire { stream, buffer: Vec::new() };
+    client.send("GET / HTTP/1.1\r\nHost: app.test\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n");
+    assert_eq!(client.reply().text(), "ok");
+    assert_eq!(upstream.request().header("x-forwarded-for"), Some("9.9.9.9"));
+    assert_eq!(gateway.stats.name(), "web");
+}
+
+/// The lines of the access log once there are so many.
+fn logged(gateway: impl FnOnce(&Gateway), lines: usize, upstream: &Upstream) -> Vec<serde_json::Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let access = AccessLog::start(&AccessLogTarget::File(file.clone()), LogFormat::Json).unwrap();
+    let running = Gateway::start(published(&[("shop", &short(upstream))]), settings(), access.clone(), tcp());
+    gateway(&running);
+    let read = || {
+        access.flush();
+        std::fs::read_to_string(&file).unwrap_or_default()
+    };
+    eventually("the lines are there", || read().lines().count() >= lines);
+    read().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_request_is_recorded_once_with_what_became_of_it() {
+    let upstream = Upstream::ok();
+    let requests = |gateway: &Gateway| {
+        gateway.ask("POST /a?b HTTP/1.1\r\nHost: app.test\r\nContent-Length: 4\r\n\r\nbody");
+        gateway.ask("GET / HTTP/1.1\r\nHost: other.test\r\n\r\n");
+    };
+    let lines = logged(requests, 2, &upstream);
+    assert_eq!(lines.len(), 2);
+    let (answered, refused) = (&lines[0], &lines[1]);
+    assert_eq!(answered["method"], "POST");
+    assert_eq!(answered["path"], "/a?b");
+    assert_eq!(answered["status"], 200);
+    assert_eq!(answered["app"], "shop");
+    assert_eq!(answered["endpoint"], upstream.address);
+    assert_eq!(answered["bytes_in"], 4);
+    assert_eq!(answered["bytes_out"], 2);
+    assert_eq!(answered["attempts"], 1);
+    assert_eq!(answered["client"], "127.0.0.1");
+    assert_eq!(answered.get("error"), None);
+    assert_eq!(refused["status"], 404);
+    assert_eq!(refused["error"], "destination_not_found");
+    assert_eq!(refused["attempts"], 0);
+}
+
+#[test]
+fn a_request_whose_client_went_away_is_recorded_too() {
+    let upstream = Upstream::scripted(|_, wire, seen| {
+        seen.send(wire.message("").unwrap()).unwrap();
+        wire.rest();
+    });
+    let request = |gateway: &Gateway| {
+        let mut client = gateway.connect();
+        client.send(GET);
+        upstream.request();
+    };
+    let lines = logged(request, 1, &upstream);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["status"], 499);
+    assert_eq!(lines[0]["error"], "client_closed");
+}

@@ -1,0 +1,222 @@
+//! The threads that serve: one runtime, one set of listening sockets and one set of upstream connections each.
+//!
+//! Nothing is handed from one worker to another: the kernel spreads connections over their sockets.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use routing_cache::live::Reader;
+
+use super::{
+    connections::{Connections, ListenerStats},
+    settings::Settings,
+    worker,
+};
+use crate::{
+    clock,
+    drain::Draining,
+    net::listen::{BoundListener, ListenSocket},
+    telemetry::access::AccessLog,
+    upstream::{limit::Limits, registry::Endpoints},
+};
+
+/// For a worker to have its runtime and its sockets; it waits for nothing else.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the workers are made of.
+#[derive(Debug)]
+pub struct WorkersStart {
+    /// How many; each listener has as many sockets.
+    pub workers: usize,
+    /// Replaced whole by a reload.
+    pub settings: Arc<ArcSwap<Settings>>,
+    /// Where they listen.
+    pub listeners: Vec<BoundListener>,
+    /// The table.
+    pub reader: Reader,
+    /// Tells them to end.
+    pub draining: Draining,
+    /// Where each request's line goes.
+    pub access: AccessLog,
+    /// What is known of endpoints, shared with the admin API.
+    pub endpoints: Arc<Endpoints>,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    listeners: Vec<ListenerStats>,
+    heartbeats: Heartbeats,
+}
+
+/// When each worker last made progress.
+#[derive(Clone, Debug)]
+pub struct Heartbeats(Arc<[AtomicU64]>);
+
+/// A listener's counts and the socket of one worker.
+pub(crate) type OwnListener = (Arc<Connections>, ListenSocket);
+
+/// What one worker's thread is given.
+#[derive(Debug)]
+pub(crate) struct WorkerStart {
+    pub(crate) listeners: Vec<OwnListener>,
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+    pub(crate) reader: Reader,
+    pub(crate) draining: Draining,
+    pub(crate) access: AccessLog,
+    pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) workers: usize,
+    pub(crate) heartbeat: Heartbeat,
+}
+
+impl Workers {
+    /// Starts the threads. They serve when this returns.
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be made. Those that run then end with the process.
+    pub fn start(start: WorkersStart) -> io::Result<Self> {
+        let workers = start.workers.max(1);
+        let heartbeats = Heartbeats::new(workers);
+        let (listeners, shares) = share(start.listeners, workers);
+        let limits = Arc::new(Limits::default());
+        let (ready, started) = sync_channel(workers);
+        let mut threads = Vec::with_capacity(workers);
+        for (index, listeners) in shares.into_iter().enumerate() {
+            let own = WorkerStart {
+                listeners,
+                settings: Arc::clone(&start.settings),
+                reader: start.reader.clone(),
+                draining: start.draining.clone(),
+                access: start.access.clone(),
+                endpoints: Arc::clone(&start.endpoints),
+                limits: Arc::clone(&limits),
+                workers,
+                heartbeat: Heartbeat { all: heartbeats.clone(), index },
+            };
+            threads.push(spawn(index, own, ready.clone())?);
+        }
+        drop(ready);
+        for _ in 0..workers {
+            started.recv_timeout(START_TIMEOUT).map_err(|_| io::ErrorKind::TimedOut)??;
+        }
+        Ok(Self { threads, listeners, heartbeats })
+    }
+
+    /// Every listener, with its real port and the connections it has now.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<ListenerStats> {
+        self.listeners.clone()
+    }
+
+    /// The workers' heartbeats.
+    #[must_use]
+    pub fn heartbeats(&self) -> Heartbeats {
+        self.heartbeats.clone()
+    }
+
+    /// The name of a worker whose thread is no more. Before a drain there should be none: it panicked.
+    #[must_use]
+    pub fn ended(&self) -> Option<String> {
+        let ended = self.threads.iter().find(|thread| thread.is_finished());
+        ended.map(|thread| thread.thread().name().unwrap_or("a worker").to_owned())
+    }
+
+    /// Returns when all workers have drained, or `drain.timeout` was over and they have cut what was left.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker's thread panicked");
+            }
+        }
+    }
+}
+
+/// Gives each worker its socket of each listener.
+fn share(listeners: Vec<BoundListener>, workers: usize) -> (Vec<ListenerStats>, Vec<Vec<OwnListener>>) {
+    let all = Arc::new(AtomicUsize::new(0));
+    let mut shares: Vec<Vec<OwnListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut stats = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let connections = Connections::new(listener.name, listener.address, Arc::clone(&all));
+        stats.push(ListenerStats::new(Arc::clone(&connections)));
+        for (share, socket) in shares.iter_mut().zip(listener.sockets) {
+            share.push((Arc::clone(&connections), socket));
+        }
+    }
+    (stats, shares)
+}
+
+fn spawn(index: usize, start: WorkerStart, ready: SyncSender<io::Result<()>>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name(index)).spawn(move || worker::run(start, &ready))
+}
+
+fn name(index: usize) -> String {
+    format!("worker-{index}")
+}
+
+impl Heartbeats {
+    fn new(workers: usize) -> Self {
+        let now = millis();
+        Self((0..workers).map(|_| AtomicU64::new(now)).collect())
+    }
+
+    /// The worker that has gone longest without progress, by the name of its thread, and for how long. One that has
+    /// drained is not slow.
+    #[must_use]
+    pub fn slowest(&self) -> Option<(String, Duration)> {
+        let beats = self.0.iter().map(|beat| beat.load(Ordering::Relaxed)).enumerate();
+        let (index, beat) = beats.min_by_key(|(_, beat)| *beat)?;
+        Some((name(index), Duration::from_millis(millis().saturating_sub(beat))))
+    }
+
+    /// How long ago the slowest worker made progress. A worker that has drained is not slow.
+    #[must_use]
+    pub fn stalest(&self) -> Duration {
+        let oldest = self.0.iter().map(|beat| beat.load(Ordering::Relaxed)).min().unwrap_or(u64::MAX);
+        Duration::from_millis(millis().saturating_sub(oldest))
+    }
+}
+
+/// One worker's place among the heartbeats.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    all: Heartbeats,
+    index: usize,
+}
+
+impl Heartbeat {
+    /// This worker makes progress.
+    pub(crate) fn beat(&self) {
+        self.set(millis());
+    }
+
+    fn set(&self, at: u64) {
+        if let Some(beat) = self.all.0.get(self.index) {
+            beat.store(at, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        // A thread that panicked is dead, not done: its last beat stays and grows old.
+        if !std::thread::panicking() {
+            self.set(u64::MAX);
+        }
+    }
+}
+
+fn millis() -> u64 {
+    u64::try_from(clock::now().monotonic.as_millis()).unwrap_or(u64::MAX)
+}
