@@ -9,6 +9,7 @@ pub mod net;
 pub mod orchestrator;
 pub mod proxy;
 pub mod readiness;
+pub mod subscription;
 pub mod telemetry;
 pub mod updates;
 pub mod upstream;
