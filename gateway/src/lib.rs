@@ -2,6 +2,7 @@
 //!
 //! docs/ARCHITECTURE.md lists the floors; a module imports only from below its own, and a test holds that.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod drain;

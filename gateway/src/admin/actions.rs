@@ -1,0 +1,127 @@
+//! The calls that change something: approve, drain, log.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use routing_cache::{
+    model::Generation,
+    updater::{ApproveError, Outcome, Summary},
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Context,
+    answer::Answer,
+    view::{ApproveRequest, Approved, Done, LogRequest},
+};
+
+/// A call's body: a few fields.
+const BODY_BYTES: usize = 4096;
+/// The longest that another log level stays; a forgotten `debug` fills a disk.
+const LOG_LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// `POST /v1/table/approve`: releases what is held at the generation named, and nothing that came since.
+pub(super) async fn approve(context: &Context, body: Incoming) -> Answer {
+    let request: ApproveRequest = match read(body).await {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
+    match context.updates.approve(Generation(request.generation)).await {
+        Ok(Ok(outcome)) => Answer::json(&approved(context, &outcome)),
+        Ok(Err(error)) => Answer::error(approve_status(&error), &error.to_string()),
+        Err(gone) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, &gone.to_string()),
+    }
+}
+
+fn approve_status(error: &ApproveError) -> StatusCode {
+    match error {
+        ApproveError::NothingHeld | ApproveError::OtherGeneration { .. } => StatusCode::CONFLICT,
+    }
+}
+
+fn approved(context: &Context, outcome: &Outcome) -> Approved {
+    let removed = summary(outcome).map_or(0, |summary| summary.removed as u64);
+    let published = context.reader.load();
+    Approved {
+        outcome: outcome.label().to_owned(),
+        removed,
+        generation: published.provenance.generation.0,
+        apps: published.table.len() as u64,
+    }
+}
+
+fn summary(outcome: &Outcome) -> Option<&Summary> {
+    match outcome {
+        Outcome::Published(summary) | Outcome::Unchanged(summary) | Outcome::Held(summary) => Some(summary),
+        Outcome::Rejected(_) | Outcome::NeedSnapshot(_) => None,
+    }
+}
+
+/// `POST /v1/drain`: answers at once; the process ends when its requests have.
+pub(super) fn drain(context: &Context) -> Answer {
+    tracing::info!("the admin API asks for a drain");
+    context.drain.start();
+    Answer::json_with(StatusCode::ACCEPTED, &Done { state: "draining".to_owned() })
+}
+
+/// `POST /v1/log`.
+pub(super) async fn log(context: &Context, body: Incoming) -> Answer {
+    let request: LogRequest = match read(body).await {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
+    let Some(duration) = duration(&request.duration).filter(|d| *d <= LOG_LONGEST) else {
+        return Answer::error(StatusCode::BAD_REQUEST, "for: a duration such as \"5m\", of at most \"24h\"");
+    };
+    match (context.log_level.0)(&request.level, duration) {
+        Ok(()) => Answer::json(&Done { state: request.level }),
+        Err(error) => Answer::error(StatusCode::BAD_REQUEST, &format!("level: {error}")),
+    }
+}
+
+/// An integer and its unit, as in every duration of the contracts.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().ok()?;
+    let millis = match text.get(digits.len()..)? {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Answer> {
+    let bytes = collect(body).await?;
+    let refused = |error: serde_json::Error| Answer::error(StatusCode::BAD_REQUEST, &format!("body: {error}"));
+    serde_json::from_slice(&bytes).map_err(refused)
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, Answer> {
+    match Limited::new(body, BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body: it is over 4096 bytes"))
+        }
+        Err(error) => Err(Answer::error(StatusCode::BAD_REQUEST, &format!("body: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_an_integer_and_its_unit() {
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
+        for text in ["", "5", "m", "5d", "-5m", "5 m", "99999999999999999999h", "9999999999999999999h"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `GET /metrics`: the gauges that follow from something else are set when they are asked for, so that none is stale.
+//!
+//! Counters and histograms belong to whoever counts; nothing here counts.
+
+use metrics::gauge;
+use routing_cache::{live::Published, updater::Report};
+
+use super::{Context, answer::Answer, health, process, upstreams};
+use crate::{
+    clock,
+    config::LimitsConfig,
+    readiness::Check,
+    telemetry::names::{self, ENDPOINT_STATES, LIMIT_LABEL, SOURCE, STATE, TABLE_SOURCES, VERSION},
+};
+
+/// Prometheus' text format.
+pub(super) fn metrics(context: &Context) -> Answer {
+    let (published, report) = (context.reader.load(), context.updates.report());
+    set_process(context);
+    set_memory();
+    set_limits(&context.config.load().limits);
+    set_table(&published, &report);
+    set_orchestrator(&report);
+    set_upstreams(context, &published);
+    Answer::metrics(context.metrics.render())
+}
+
+fn set_process(context: &Context) {
+    let started = context.started.0 as f64 / 1000.0;
+    let stall = (context.progress.0)().map_or(0.0, |stall| stall.since.as_secs_f64());
+    gauge!(names::BUILD_INFO, VERSION => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!(names::START_TIME).set(started);
+    gauge!(names::DRAINING).set(flag(context.drain.watch().has_started()));
+    gauge!(names::READY).set(flag(health::checks(context).iter().all(Check::holds)));
+    gauge!(names::WORKERS).set(context.config.load().gateway.workers as f64);
+    gauge!(names::WORKER_STALL).set(stall);
+}
+
+fn set_memory() {
+    let (used, limit) = (process::rss_bytes() as f64, process::memory_limit_bytes() as f64);
+    gauge!(names::MEMORY_RSS).set(used);
+    gauge!(names::MEMORY_LIMIT).set(limit);
+    if limit > 0.0 {
+        gauge!(names::MEMORY_PRESSURE).set(used / limit);
+    }
+}
+
+/// In the order of [`names::LIMITS`].
+fn set_limits(limits: &LimitsConfig) {
+    let values = [
+        limits.max_connections as f64,
+        limits.header_bytes as f64,
+        limits.header_timeout.as_secs_f64(),
+        limits.request_body_bytes as f64,
+        limits.app_bytes as f64,
+        limits.changes_bytes as f64,
+        limits.snapshot_bytes as f64,
+        limits.snapshot_apps as f64,
+    ];
+    for (limit, value) in names::LIMITS.into_iter().zip(values) {
+        gauge!(names::LIMIT, LIMIT_LABEL => limit).set(value);
+    }
+}
+
+fn set_table(published: &Published, report: &Report) {
+    let from = &published.provenance;
+    let age = if published.has_table() { clock::age_seconds(from.received_at) } else { 0 };
+    gauge!(names::TABLE_AGE).set(age as f64);
+    gauge!(names::TABLE_GENERATION).set(from.generation.0 as f64);
+    gauge!(names::TABLE_APPS).set(published.table.len() as f64);
+    gauge!(names::TABLE_HOSTS).set(published.table.hosts() as f64);
+    gauge!(names::TABLE_ENDPOINTS).set(published.table.endpoints() as f64);
+    gauge!(names::TABLE_UNSAVED).set(flag(report.saved.unsaved));
+    gauge!(names::TABLE_SNAPSHOT_BYTES).set(report.saved.bytes as f64);
+    gauge!(names::TABLE_HELD_DELETES).set(report.held.total as f64);
+    gauge!(names::TABLE_INVALID_APPS).set(report.invalid_total as f64);
+    for source in TABLE_SOURCES {
+        gauge!(names::TABLE_SOURCE, SOURCE => source).set(flag(source == from.source.as_str()));
+    }
+}
+
+fn set_orchestrator(report: &Report) {
+    gauge!(names::ORCHESTRATOR_GATE_OPEN).set(flag(report.gate_open));
+    gauge!(names::ORCHESTRATOR_READY).set(flag(report.orchestrator_ready));
+    if let Some(last) = report.last_contact {
+        gauge!(names::ORCHESTRATOR_LAST_CONTACT).set(clock::age_seconds(last) as f64);
+    }
+}
+
+fn set_upstreams(context: &Context, published: &Published) {
+    let counts = upstreams::counts(context, &published.table);
+    let by_state = [counts.healthy, counts.unhealthy, counts.ejected, counts.banned];
+    for (state, count) in ENDPOINT_STATES.into_iter().zip(by_state) {
+        gauge!(names::UPSTREAM_ENDPOINTS, STATE => state).set(count as f64);
+    }
+}
+
+fn flag(set: bool) -> f64 {
+    f64::from(u8::from(set))
+}

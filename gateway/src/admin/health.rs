@@ -1,0 +1,88 @@
+//! The three probes: does it make progress, may it be sent traffic.
+
+use http::StatusCode;
+use routing_cache::{live::Source, updater::Report};
+
+use super::{Context, STALL_LIMIT, answer::Answer};
+use crate::readiness::Check;
+
+/// `GET /livez`
+pub(super) fn livez(context: &Context, verbose: bool) -> Answer {
+    answer("livez", &[progress(context)], verbose)
+}
+
+/// `GET /readyz`
+pub(super) fn readyz(context: &Context, verbose: bool) -> Answer {
+    answer("readyz", &checks(context), verbose)
+}
+
+/// `GET /healthz`: both.
+pub(super) fn healthz(context: &Context, verbose: bool) -> Answer {
+    let mut both = vec![progress(context)];
+    both.extend(checks(context));
+    answer("healthz", &both, verbose)
+}
+
+/// Every condition and every warning of `/readyz`.
+#[must_use]
+pub fn checks(context: &Context) -> Vec<Check> {
+    let report = context.updates.report();
+    let mut checks = context.readiness.checks();
+    checks.push(Check::condition("table", no_table(context, &report)));
+    checks.push(Check::condition("drain", draining(context)));
+    checks.push(Check::notice("saved", unsaved(&report)));
+    checks.push(Check::notice("held", held(&report)));
+    checks.push(Check::notice("documents", invalid(&report)));
+    checks.push(Check::notice("orchestrator", gate(&report)));
+    checks
+}
+
+fn no_table(context: &Context, report: &Report) -> Option<String> {
+    let none = context.reader.load().provenance.source == Source::None;
+    let why = || report.gate_reason.clone().unwrap_or_else(|| "waiting for the first snapshot".to_owned());
+    none.then(|| format!("no table: {}", why()))
+}
+
+fn draining(context: &Context) -> Option<String> {
+    context.drain.watch().has_started().then(|| "draining".to_owned())
+}
+
+fn unsaved(report: &Report) -> Option<String> {
+    let saved = &report.saved;
+    let why = || saved.error.as_deref().unwrap_or("a save is due");
+    (saved.unsaved || saved.error.is_some()).then(|| format!("the served table is not on disk: {}", why()))
+}
+
+fn held(report: &Report) -> Option<String> {
+    let held = &report.held;
+    let reason = held.reason.unwrap_or("held");
+    (held.total > 0).then(|| format!("{} deletes of generation {} ({reason})", held.total, held.generation))
+}
+
+fn invalid(report: &Report) -> Option<String> {
+    let (app, error) = report.invalid.first()?;
+    Some(format!("{} apps keep an earlier version, the first is {app}: {error}", report.invalid_total))
+}
+
+fn gate(report: &Report) -> Option<String> {
+    (!report.gate_open).then(|| report.gate_reason.clone().unwrap_or_else(|| "its gate is shut".to_owned()))
+}
+
+fn progress(context: &Context) -> Check {
+    let stalled = (context.progress.0)().filter(|stall| stall.since > STALL_LIMIT);
+    let why = |stall: super::Stall| format!("{} has made no progress for {} s", stall.worker, stall.since.as_secs());
+    Check::condition("workers", stalled.map(why))
+}
+
+/// One word when all is well and nobody asked; else each check on a line, and the verdict on the last, as Kubernetes
+/// has it.
+fn answer(name: &str, checks: &[Check], verbose: bool) -> Answer {
+    let well = checks.iter().all(Check::holds);
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if well && !verbose {
+        return Answer::text(status, "ok\n".to_owned());
+    }
+    let lines: String = checks.iter().map(|check| format!("{check}\n")).collect();
+    let verdict = if well { "passed" } else { "failed" };
+    Answer::text(status, format!("{lines}{name} check {verdict}\n"))
+}

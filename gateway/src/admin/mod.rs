@@ -1,0 +1,104 @@
+//! The admin API of spec/admin-api.md, on a thread and a runtime of its own, so that a busy data plane cannot hide its
+//! own state.
+//!
+//! It owns nothing that it shows: a [`Context`] hands it readers. It never waits for the updater's thread except to
+//! approve, and that with a deadline; it never changes the table but by [`Updates`].
+
+mod access;
+mod actions;
+mod answer;
+mod calls;
+mod gauges;
+mod health;
+mod lookup;
+mod process;
+pub mod query;
+mod server;
+mod status;
+mod table;
+mod upstreams;
+pub mod view;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use routing_cache::{live::Reader, model::WallTime};
+
+pub use self::{
+    health::checks,
+    process::{memory_limit_bytes, open_descriptors},
+    server::{Running, Socket, start},
+};
+use crate::{config::Config, drain::Drain, readiness::Readiness, updates::Updates, upstream::registry::Endpoints};
+
+/// A worker that has not made progress for longer than this hangs. A worker ticks every 250 ms, and no turn of its loop
+/// waits for anything, so that 20 missed ticks are no busy moment.
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the admin API may see and do.
+#[derive(Clone)]
+pub struct Context {
+    /// The served table.
+    pub reader: Reader,
+    /// The updater's report, and the way to approve.
+    pub updates: Updates,
+    /// The conditions of `/readyz`.
+    pub readiness: Readiness,
+    /// Starts the drain.
+    pub drain: Drain,
+    /// The listeners, as bound.
+    pub listeners: Vec<Listening>,
+    /// The workers' progress.
+    pub progress: Progress,
+    /// The process's metrics.
+    pub metrics: PrometheusHandle,
+    /// The effective configuration; a reload replaces it.
+    pub config: Arc<ArcSwap<Config>>,
+    /// The state of every endpoint.
+    pub endpoints: Arc<Endpoints>,
+    /// Changes the log's level, where the log can do that.
+    pub log_level: LogLevel,
+    /// When the process started.
+    pub started: WallTime,
+}
+
+/// One listener of the data plane, as it is bound.
+#[derive(Clone)]
+pub struct Listening {
+    /// Its configured name.
+    pub name: Arc<str>,
+    /// Its address, with the real port.
+    pub address: String,
+    /// Counts its open connections.
+    pub connections: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// The worker that has gone longest without progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Which one, as logs name its thread.
+    pub worker: String,
+    /// For how long.
+    pub since: Duration,
+}
+
+/// Asks for the slowest worker; `None` where there is none.
+#[derive(Clone)]
+pub struct Progress(pub Arc<dyn Fn() -> Option<Stall> + Send + Sync>);
+
+/// Sets the log's level for a while; the error is for the caller.
+#[derive(Clone)]
+pub struct LogLevel(pub Arc<SetLevel>);
+
+/// Takes a level or a filter, and for how long.
+pub type SetLevel = dyn Fn(&str, Duration) -> Result<(), String> + Send + Sync;
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

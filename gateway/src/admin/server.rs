@@ -1,0 +1,238 @@
+//! The server: one thread, one runtime, few connections, and a deadline on everything a client could hold.
+
+use std::{
+    convert::Infallible,
+    io,
+    os::unix::{fs::PermissionsExt, net::UnixListener as StdUnixListener},
+    path::Path,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    Context, access, actions, answer::Answer, calls::Call, gauges, health, lookup, query::Query, status, table,
+    upstreams,
+};
+use crate::{
+    config::ListenAddress,
+    net::{io::HyperIo, timer::TokioTimer},
+};
+
+/// Connections at once. Probes, a scraper and a few people need a handful; the next ones wait in the kernel's queue.
+pub(super) const MAX_CONNECTIONS: usize = 64;
+/// For a request's head, and for which an idle connection is kept.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+/// For all that is read of a connection before it is a request; no call has a long head.
+const HEADER_BYTES: usize = 16 << 10;
+/// For one answer to be made: a body read, and the updater's save of a large table awaited.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a whole connection, so that a client that does not read its answer gives its place back.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// After a failure to accept, so that a full descriptor table does not make the thread spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Histograms keep every sample until then. Source: 20 M samples without upkeep cost 318 MiB, measured.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A bound admin socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket, for its owner only.
+    Unix(StdUnixListener),
+}
+
+/// The admin thread. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    thread: JoinHandle<()>,
+    _stop: DropGuard,
+}
+
+impl Socket {
+    /// Binds `address`. A Unix socket that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// When it cannot be bound; another process that listens there is such a case.
+    pub fn bind(address: &ListenAddress) -> io::Result<Self> {
+        let socket = match address {
+            ListenAddress::Tcp(address) => Self::Tcp(std::net::TcpListener::bind(address)?),
+            ListenAddress::Unix(path) => Self::Unix(bind_unix(path)?),
+        };
+        match &socket {
+            Self::Tcp(listener) => listener.set_nonblocking(true)?,
+            Self::Unix(listener) => listener.set_nonblocking(true)?,
+        }
+        Ok(socket)
+    }
+
+    /// Where it is bound, with the real port where 0 was asked for.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn address(&self) -> io::Result<String> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(|a| a.to_string()),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Ok(format!("unix:{}", address.as_pathname().unwrap_or(Path::new("")).display()))
+            }
+        }
+    }
+}
+
+fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
+    let stale = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if std::os::unix::net::UnixStream::connect(path).as_ref().is_err_and(stale) {
+        std::fs::remove_file(path)?;
+    }
+    let listener = StdUnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+impl Running {
+    /// True once the thread is no more, which no caller has asked for.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// Serves the admin API on a thread of its own.
+///
+/// # Errors
+/// When the thread or its runtime cannot be started.
+pub fn start(socket: Socket, context: Context) -> io::Result<Running> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let run = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                served = serve(socket, Arc::new(context)) => log_end(&served),
+                () = stopped.cancelled() => {}
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().name("admin".into()).spawn(run)?;
+    Ok(Running { thread, _stop: stop.drop_guard() })
+}
+
+fn log_end(served: &io::Result<Infallible>) {
+    if let Err(error) = served {
+        tracing::error!(%error, "the admin API cannot be served");
+    }
+}
+
+async fn serve(socket: Socket, context: Arc<Context>) -> io::Result<Infallible> {
+    tokio::spawn(upkeep(context.metrics.clone())); // it ends with the runtime, as every connection does
+    match socket {
+        Socket::Tcp(listener) => {
+            let listener = TcpListener::from_std(listener)?;
+            accept(async || Ok(listener.accept().await?.0), &context).await
+        }
+        Socket::Unix(listener) => {
+            let listener = UnixListener::from_std(listener)?;
+            accept(async || Ok(listener.accept().await?.0), &context).await
+        }
+    }
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut ticks = interval(UPKEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+async fn accept<S>(next: impl AsyncFn() -> io::Result<S>, context: &Arc<Context>) -> io::Result<Infallible>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        // The wait is bounded: a connection gives its place back after CONNECTION_TIMEOUT at the latest.
+        let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
+        match next().await {
+            Ok(stream) => drop(tokio::spawn(connection(stream, Arc::clone(context), permit))),
+            Err(error) => {
+                tracing::warn!(%error, "an admin connection could not be accepted");
+                sleep(ACCEPT_PAUSE + Duration::from_millis(fastrand::u64(0..50))).await;
+            }
+        }
+    }
+}
+
+async fn connection<S>(stream: S, context: Arc<Context>, _place: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| answer(Arc::clone(&context), request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(HyperIo::new(stream), service);
+    match timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
+        Err(_) => tracing::debug!("an admin connection was open for too long"),
+    }
+}
+
+async fn answer(context: Arc<Context>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let made = timeout(ANSWER_TIMEOUT, judged(&context, request)).await;
+    let late = |_| Answer::error(StatusCode::GATEWAY_TIMEOUT, "the answer took too long");
+    Ok(made.unwrap_or_else(late).into_response())
+}
+
+async fn judged(context: &Context, request: Request<Incoming>) -> Answer {
+    let call = Call::at(request.uri().path());
+    if let Err(refusal) = access::judge(&context.config.load().admin, call.as_ref(), &request) {
+        return Answer::error(refusal.status(), &refusal.to_string());
+    }
+    let Some(call) = call else { return Answer::error(StatusCode::NOT_FOUND, "there is no such call") };
+    if !call.takes(request.method()) {
+        return Answer::wrong_method(call.allow());
+    }
+    match Query::parse(request.uri().query()) {
+        Ok(query) => carry_out(context, call, &query, request).await,
+        Err(error) => Answer::error(StatusCode::BAD_REQUEST, &format!("query: {error}")),
+    }
+}
+
+async fn carry_out(context: &Context, call: Call, query: &Query, request: Request<Incoming>) -> Answer {
+    let verbose = query.get("verbose").is_some();
+    match call {
+        Call::Livez => health::livez(context, verbose),
+        Call::Readyz => health::readyz(context, verbose),
+        Call::Healthz => health::healthz(context, verbose),
+        Call::Metrics => gauges::metrics(context),
+        Call::Status => Answer::json(&status::status(context)),
+        Call::Table => table::page(context, query),
+        Call::App(id) => table::app(context, &id),
+        Call::Lookup => lookup::answer(context, query),
+        Call::Held => Answer::json(&table::held(&context.updates.report())),
+        Call::Upstreams => upstreams::page(context, query),
+        Call::Approve => actions::approve(context, request.into_body()).await,
+        Call::Drain => actions::drain(context),
+        Call::Log => actions::log(context, request.into_body()).await,
+    }
+}
