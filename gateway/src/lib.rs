@@ -3,8 +3,10 @@
 //! docs/ARCHITECTURE.md lists the floors; a module imports only from below its own, and a test holds that.
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod drain;
 pub mod net;
 pub mod orchestrator;

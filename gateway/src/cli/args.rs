@@ -1,0 +1,244 @@
+//! The command line as types: what can be asked, and nothing of what is done about it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the small orchestrator listens by default; the address of `orchestrator.url` in the example configuration.
+const ORCHESTRATOR_ADDRESS: &str = "127.0.0.1:7000";
+
+/// An edge gateway that does not go down with its control plane.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "holdgate", version, propagate_version = true, max_term_width = 120)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad command line, 78 bad configuration.")]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that stand before or after the command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// The configuration file [default: /etc/holdgate/holdgate.toml]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway in the foreground
+    Run,
+    /// Validate the configuration and, given a file, a table
+    Check(CheckArgs),
+    /// Say whether a restart now is safe, and why
+    Preflight(PreflightArgs),
+    /// Show what is served, from where, how old it is and what is held
+    Status(StatusArgs),
+    /// Look at and steer the table
+    #[command(subcommand)]
+    Table(TableCommand),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make the running gateway stop accepting, finish its requests and exit
+    Drain(DrainArgs),
+    /// Run a small orchestrator, two apps and the gateway in one process on loopback, and say what to try
+    Demo(DemoArgs),
+    /// Serve the orchestrator API from a folder of app documents
+    Orchestrator(OrchestratorArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// How a command reaches a running gateway.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ClientArgs {
+    /// The admin address of the gateway [default: `admin.address` of the configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// The file with the bearer token [default: `admin.token_file` of the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// `holdgate check`
+#[derive(Args, Clone, Debug, Default)]
+pub struct CheckArgs {
+    /// Also validate this table: app documents (a file or a folder), or a snapshot's body
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
+}
+
+/// `holdgate preflight`
+#[derive(Args, Clone, Debug, Default)]
+pub struct PreflightArgs {
+    /// Exit with 1 on warnings too
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate status`
+#[derive(Args, Clone, Debug, Default)]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print again every two seconds
+    #[arg(long)]
+    pub watch: bool,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate table ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum TableCommand {
+    /// Show the served table, or one app of it
+    Show(TableShowArgs),
+    /// Release held deletes
+    Approve(TableApproveArgs),
+}
+
+/// `holdgate table show`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableShowArgs {
+    /// An app's id, or a host; all apps without it
+    #[arg(value_name = "APP|HOST")]
+    pub subject: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate table approve`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableApproveArgs {
+    /// The generation whose deletes are released [default: the one that is held]
+    #[arg(long, value_name = "G")]
+    pub generation: Option<u64>,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate config ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print the effective values and where each comes from
+    Show(ConfigShowArgs),
+}
+
+/// `holdgate config show`
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigShowArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `holdgate drain`
+#[derive(Args, Clone, Debug, Default)]
+pub struct DrainArgs {
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate demo`
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// Where the gateway listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where the gateway's admin API listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    pub admin: SocketAddr,
+    /// Where the small orchestrator listens
+    #[arg(long, value_name = "ADDRESS", default_value = ORCHESTRATOR_ADDRESS)]
+    pub orchestrator: SocketAddr,
+    /// Where the gateway and the orchestrator keep their state [default: a new temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// `holdgate orchestrator`
+#[derive(Args, Clone, Debug)]
+pub struct OrchestratorArgs {
+    /// The folder of app documents
+    #[arg(long, value_name = "DIR")]
+    pub apps: PathBuf,
+    /// Where it listens
+    #[arg(long, value_name = "ADDRESS", default_value = ORCHESTRATOR_ADDRESS)]
+    pub listen: SocketAddr,
+    /// Also serve POST /control/ready, by which tests make it not ready
+    #[arg(long)]
+    pub control: bool,
+    /// Where epoch and generation are kept over restarts [default: a hidden file in the folder of apps]
+    #[arg(long, value_name = "FILE")]
+    pub state_file: Option<PathBuf>,
+}
+
+/// `holdgate completions`
+#[derive(Args, Clone, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn config_stands_before_or_after_the_command() {
+        for line in ["-c x.toml table show shop", "table --config x.toml show shop", "table show shop --config x.toml"]
+        {
+            let cli = Cli::try_parse_from(["holdgate"].into_iter().chain(line.split(' '))).unwrap();
+            assert_eq!(cli.global.config, Some(PathBuf::from("x.toml")), "{line}");
+            let Command::Table(TableCommand::Show(args)) = cli.command else { panic!("{line}") };
+            assert_eq!(args.subject.as_deref(), Some("shop"));
+        }
+    }
+
+    #[test]
+    fn every_command_is_understood_and_nothing_else() {
+        let lines = "run|check --table f|preflight --strict --json|status --json --watch --admin unix:/x|table show|\
+                     table approve --generation 7|config schema|config show --json|drain|demo|orchestrator --apps d --control|\
+                     completions bash|man";
+        let parse = |line: &str| Cli::try_parse_from(["holdgate"].into_iter().chain(line.split(' ')));
+        for line in lines.split('|') {
+            assert!(parse(line.trim()).is_ok(), "{line}");
+        }
+        for line in
+            ["", "runn", "table", "table approve --generation x", "orchestrator", "completions csh", "run --take-over"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}
