@@ -3,6 +3,7 @@
 //! docs/ARCHITECTURE.md lists the floors; a module imports only from below its own, and a test holds that.
 
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

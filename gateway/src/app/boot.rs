@@ -1,0 +1,191 @@
+//! From the command line to a process that serves, step by step.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use routing_cache::{
+    live::Reader,
+    model::WallTime,
+    updater::{BootReport, Updater},
+};
+use tokio::sync::watch;
+
+use super::{
+    bind::{self, Bound},
+    control::Control,
+    descriptors,
+    lifecycle::{Parts, Process},
+    log_level::Levels,
+    panics,
+};
+use crate::{
+    admin::{self, Listening, Progress, Stall},
+    cli::args::Global,
+    clock,
+    config::{self, Config},
+    drain::Drain,
+    proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
+    readiness::Readiness,
+    telemetry::{self, access::AccessLog, logging},
+    updates::Updates,
+    upstream::registry::Endpoints,
+};
+
+/// What every part is started with.
+struct Base {
+    started: WallTime,
+    config: Arc<ArcSwap<Config>>,
+    file: Option<PathBuf>,
+    metrics: PrometheusHandle,
+    levels: Levels,
+    drain: Drain,
+    readiness: Readiness,
+    endpoints: Arc<Endpoints>,
+}
+
+/// Runs the gateway until it has drained.
+///
+/// # Errors
+/// When the configuration is bad (exit code 78), or something cannot be started (1).
+pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
+    let base = Base::load(global)?;
+    let (updater, reader) = restore(&base.config.load())?;
+    let bound = bind::all(&base.config.load())?;
+    log_bound(&bound)?;
+    serve(base, updater, reader, bound)?.live()
+}
+
+impl Base {
+    fn load(global: &Global) -> anyhow::Result<Self> {
+        let started = clock::wall();
+        let config = Config::load(global.config.as_deref(), config::environment())?.config;
+        let metrics = telemetry::metrics::install();
+        let log = logging::init(&config.log)?;
+        panics::log();
+        descriptors::raise();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), name = config.gateway.name, "starting");
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        Ok(Self {
+            started,
+            levels: Levels::new(log, Arc::clone(&config)),
+            config,
+            file: global.config.clone(),
+            metrics,
+            drain: Drain::default(),
+            readiness: Readiness::default(),
+            endpoints: Arc::new(Endpoints::default()),
+        })
+    }
+}
+
+/// What is whole on disk is served from now on; what is not is said, and no reason not to start.
+fn restore(config: &Config) -> anyhow::Result<(Updater, Reader)> {
+    let (updater, reader, report) = Updater::boot(config.updater(), &config.state_dir, clock::now())?;
+    log_boot(&report);
+    Ok((updater, reader))
+}
+
+fn log_boot(report: &BootReport) {
+    match &report.restored {
+        Some(restored) => tracing::info!("restored {restored}"),
+        None => tracing::warn!("nothing to restore: requests get 503 until a first table is there"),
+    }
+    for (file, why) in &report.damaged {
+        tracing::error!(file, why, "a file of the state folder is damaged");
+    }
+    if let Some(why) = &report.unwritable {
+        tracing::error!(why, "the state folder cannot be written: tables will not survive a restart");
+    }
+}
+
+fn log_bound(bound: &Bound) -> anyhow::Result<()> {
+    for listener in &bound.listeners {
+        tracing::info!(name = &*listener.name, address = %listener.address, "listening");
+    }
+    tracing::info!(address = bound.admin.address()?, "the admin API listens");
+    Ok(())
+}
+
+fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::Result<Process> {
+    let listening = base.readiness.latch("listeners", "not serving yet");
+    let (updates, updater_thread) = Updates::start(updater).context("the updater's thread cannot be started")?;
+    let config = base.config.load_full();
+    let settings = Arc::new(ArcSwap::from_pointee(Settings::from(&*config)));
+    let access = AccessLog::start(&config.log.access, config.log.format).context("the access log cannot be started")?;
+    let workers = Workers::start(WorkersStart {
+        workers: config.gateway.workers,
+        settings: Arc::clone(&settings),
+        listeners: bound.listeners,
+        reader: reader.clone(),
+        draining: base.drain.watch(),
+        access: access.clone(),
+        endpoints: Arc::clone(&base.endpoints),
+    })
+    .context("the workers cannot be started")?;
+    let admin = admin::start(bound.admin, context(&base, &reader, &updates, &workers));
+    let admin = admin.context("the admin API cannot be started")?;
+    listening.ok();
+    let changed = follow(&base, &reader, &updates)?;
+    Ok(Process::new(Parts {
+        config: base.config,
+        file: base.file,
+        settings,
+        changed,
+        levels: base.levels,
+        access,
+        reader,
+        updates,
+        updater_thread,
+        updater_notice: base.readiness.notice("updater"),
+        drain: base.drain,
+        endpoints: base.endpoints,
+        workers,
+        admin,
+    }))
+}
+
+/// Starts the control plane's thread, which ends with the drain; what is returned tells it of a new configuration.
+fn follow(base: &Base, reader: &Reader, updates: &Updates) -> anyhow::Result<watch::Sender<()>> {
+    let (sender, changed) = watch::channel(());
+    let control = Control {
+        config: Arc::clone(&base.config),
+        changed,
+        updates: updates.clone(),
+        reader: reader.clone(),
+        draining: base.drain.watch(),
+        notice: base.readiness.notice("subscription"),
+    };
+    control.start().context("the control plane's thread cannot be started")?;
+    Ok(sender)
+}
+
+fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers) -> admin::Context {
+    admin::Context {
+        reader: reader.clone(),
+        updates: updates.clone(),
+        readiness: base.readiness.clone(),
+        drain: base.drain.clone(),
+        listeners: workers.listeners().into_iter().map(listening).collect(),
+        progress: progress(workers.heartbeats()),
+        metrics: base.metrics.clone(),
+        config: Arc::clone(&base.config),
+        endpoints: Arc::clone(&base.endpoints),
+        log_level: base.levels.for_admin(),
+        started: base.started,
+    }
+}
+
+fn listening(stats: ListenerStats) -> Listening {
+    Listening {
+        name: Arc::from(stats.name()),
+        address: stats.address().to_string(),
+        connections: Arc::new(move || stats.connections() as u64),
+    }
+}
+
+fn progress(heartbeats: Heartbeats) -> Progress {
+    let slowest = move || heartbeats.slowest().map(|(worker, since)| Stall { worker, since });
+    Progress(Arc::new(slowest))
+}

@@ -1,0 +1,223 @@
+//! The process once it serves: signals, reloads, what systemd is told, what is done when a thread dies, and the end.
+//!
+//! A thread that serves requests or answers for the process must not be missing in silence: when a worker or the admin
+//! thread ends, the others finish their requests, and the process exits with 1 for its supervisor to start it whole. The
+//! updater and the subscription cost no request: without them the table serves on, and log and /readyz?verbose say so.
+
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
+
+use arc_swap::ArcSwap;
+use metrics::counter;
+use routing_cache::live::Reader;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    log_level::Levels,
+    notify::{self, Notifier},
+    reload,
+};
+use crate::{
+    admin,
+    config::{self, Config},
+    drain::Drain,
+    proxy::{Settings, Workers},
+    readiness::Latch,
+    telemetry::{access::AccessLog, names},
+    updates::Updates,
+    upstream::registry::Endpoints,
+};
+
+/// How often threads are looked at and systemd is told.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often endpoints that no app has any more are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// What the workers may take longer than `drain.timeout` to end: they cut everything then.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// For the updater to take a new configuration; it may be saving a large table.
+const RECONFIGURE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the process is made of.
+pub(super) struct Parts {
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) settings: Arc<ArcSwap<Settings>>,
+    pub(super) changed: watch::Sender<()>,
+    pub(super) levels: Levels,
+    pub(super) access: AccessLog,
+    pub(super) reader: Reader,
+    pub(super) updates: Updates,
+    pub(super) updater_thread: JoinHandle<()>,
+    pub(super) updater_notice: Latch,
+    pub(super) drain: Drain,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) workers: Workers,
+    pub(super) admin: admin::Running,
+}
+
+/// The running process.
+pub(super) struct Process {
+    parts: Parts,
+    notifier: Notifier,
+    /// The updater's end is said once.
+    updater_missing: bool,
+}
+
+impl Process {
+    /// Everything has been started.
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts, notifier: Notifier::default(), updater_missing: false }
+    }
+
+    /// Lives until it has drained.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub(super) fn live(mut self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let code = runtime.block_on(async {
+            let mut stop = Stop::listen()?;
+            let failure = self.until_drain(&mut stop, signal(SignalKind::hangup())?).await;
+            anyhow::Ok(self.end(&mut stop, failure).await)
+        })?;
+        // A join that was given up must not hold the process.
+        runtime.shutdown_background();
+        Ok(code)
+    }
+
+    /// Returns when a drain was asked for, or with the reason why the process cannot go on.
+    async fn until_drain(&mut self, stop: &mut Stop, mut hangup: Signal) -> Option<String> {
+        let draining = self.parts.drain.watch();
+        let mut look = ticks(LOOK_EVERY);
+        let mut forget = ticks(FORGET_EVERY);
+        loop {
+            tokio::select! {
+                name = stop.asked() => {
+                    tracing::info!(signal = name, "draining");
+                    return None;
+                }
+                () = draining.started() => return None,
+                _ = hangup.recv() => self.reload().await,
+                _ = forget.tick() => self.parts.endpoints.retain(&self.parts.reader.load().table),
+                _ = look.tick() => {
+                    if let Some(missing) = self.look() {
+                        tracing::error!("{missing} has ended: draining, to be started anew");
+                        return Some(missing);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks after the threads; names one without which the process cannot go on.
+    fn look(&mut self) -> Option<String> {
+        let parts = &self.parts;
+        parts.levels.tick();
+        self.notifier.update(&parts.reader.load(), &parts.updates.report());
+        if parts.updater_thread.is_finished() && !self.updater_missing {
+            self.updater_missing = true;
+            tracing::error!("the updater has ended: the table serves on, and nothing changes it any more");
+            parts.updater_notice.warn("its thread has ended: nothing changes the table until a restart");
+        }
+        if parts.admin.has_ended() {
+            return Some("the admin thread".to_owned());
+        }
+        parts.workers.ended()
+    }
+
+    async fn reload(&mut self) {
+        tracing::info!("reloading the configuration");
+        self.notifier.reloading();
+        let outcome = match Config::load(self.parts.file.as_deref(), config::environment()) {
+            Ok(loaded) => self.take(loaded.config).await,
+            Err(errors) => refuse(&errors.to_string()),
+        };
+        counter!(names::CONFIG_RELOADS, names::OUTCOME => outcome).increment(1);
+        self.notifier.reloaded(if outcome == "ok" { "reloaded" } else { "a bad configuration was refused" });
+    }
+
+    async fn take(&self, new: Config) -> &'static str {
+        let parts = &self.parts;
+        let old = parts.config.load_full();
+        let waiting = Config::changes_needing_restart(&old, &new);
+        if !waiting.is_empty() {
+            tracing::warn!("changes that need a restart were left out: {}", waiting.join(", "));
+        }
+        let merged = Arc::new(reload::merge(&old, new));
+        parts.config.store(Arc::clone(&merged));
+        parts.settings.store(Arc::new(Settings::from(&*merged)));
+        parts.levels.configured();
+        parts.access.change(&merged.log.access, merged.log.format);
+        match timeout(RECONFIGURE_TIMEOUT, parts.updates.reconfigure(merged.updater())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(gone)) => tracing::error!(error = %gone, "[guard] and [limits] stay as they were"),
+            Err(_) => tracing::error!("the updater is busy: [guard] and [limits] take effect later"),
+        }
+        parts.changed.send_replace(());
+        tracing::info!("the configuration was reloaded");
+        "ok"
+    }
+
+    /// Drains; a second signal ends at once.
+    async fn end(self, stop: &mut Stop, failure: Option<String>) -> ExitCode {
+        let Parts { drain, workers, config, levels, access, .. } = self.parts;
+        drain.start();
+        notify::stopping("draining");
+        let limit = config.load().drain.timeout + DRAIN_MARGIN;
+        let joined = tokio::task::spawn_blocking(move || workers.join());
+        let code = tokio::select! {
+            ended = timeout(limit, joined) => match (ended, failure) {
+                (Ok(Ok(())), None) => ExitCode::SUCCESS,
+                (Ok(Ok(())), Some(_)) => ExitCode::FAILURE,
+                (Ok(Err(_)) | Err(_), _) => not_drained(),
+            },
+            name = stop.asked() => {
+                tracing::warn!(signal = name, "a second signal: ending at once");
+                ExitCode::FAILURE
+            }
+        };
+        tracing::info!("ended");
+        access.flush();
+        levels.flush();
+        code
+    }
+}
+
+fn not_drained() -> ExitCode {
+    tracing::error!("the workers did not end in time");
+    ExitCode::FAILURE
+}
+
+/// Each error on a line of its own, and the old configuration stays.
+fn refuse(errors: &str) -> &'static str {
+    tracing::error!("the configuration was refused, the old one stays:\n{errors}");
+    "failed"
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
