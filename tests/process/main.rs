@@ -1,0 +1,34 @@
+//! The real process on loopback: what a user of the binary sees.
+
+mod bad_answers;
+mod commands;
+mod data_plane;
+mod demo;
+mod lifecycle;
+mod outage_a;
+mod real_programs;
+mod table;
+
+use holdgate_tests::{backend::Backend, orchestrator::Orchestrator};
+
+/// `count` apps, each with a host of its own, in turn on the given endpoints, which answer with their names.
+fn apps(count: usize, backends: &[Backend]) -> Vec<(String, String)> {
+    let document = |n: usize| {
+        let backend = &backends[n % backends.len()];
+        (format!("app-{n:05}"), format!(r#"{{"hosts":["{}"],"endpoints":["{}"]}}"#, host(n), backend.address()))
+    };
+    (0..count).map(document).collect()
+}
+
+/// The host of the nth app.
+fn host(n: usize) -> String {
+    format!("app-{n:05}.test")
+}
+
+/// Three apps, each with a backend that answers with the app's host.
+fn three() -> (Vec<Backend>, Orchestrator, Vec<String>) {
+    let hosts: Vec<String> = (0..3).map(host).collect();
+    let backends: Vec<Backend> = hosts.iter().map(|h| Backend::start(h)).collect();
+    let orchestrator = Orchestrator::start(apps(3, &backends));
+    (backends, orchestrator, hosts)
+}
