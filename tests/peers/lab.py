@@ -86,7 +86,7 @@ class Lab(contextlib.ExitStack):
     def nginx(self, name, http):
         path = self.write(
             f"{name}/nginx.conf",
-            f"daemon off; worker_processes 1; pid {self.folder}/{name}/pid; error_log {self.folder}/{name}/err;\n"
+            f"daemon off; {'user root; ' if os.getuid() == 0 else ''}worker_processes 1; pid {self.folder}/{name}/pid; error_log {self.folder}/{name}/err;\n"
             "worker_rlimit_nofile 16384;\nevents { worker_connections 8192; }\n"
             f"http {{ access_log off; keepalive_requests 1000000000; tcp_nodelay on;\n"
             + "".join(f"{k}_temp_path {self.folder}/{name};\n" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))

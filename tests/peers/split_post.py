@@ -32,6 +32,13 @@ class App(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """A connection that its client closed is no news."""
+
+
 def connect(port, nagle):
     s = socket.create_connection(("127.0.0.1", port), 5)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0 if nagle else 1)
@@ -66,8 +73,7 @@ def measure(port, nagle, kept, requests):
 def main():
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     need("nginx", "haproxy")
-    app = http.server.ThreadingHTTPServer(("127.0.0.1", 0), App)
-    app.daemon_threads = True
+    app = Server(("127.0.0.1", 0), App)
     threading.Thread(target=app.serve_forever, daemon=True).start()
     upstream = app.server_address[1]
     with Lab() as lab:
