@@ -149,22 +149,22 @@ impl Attempt<'_> {
         Lost { failure, stale: reused && cause == Cause::Reset && !broken.answered }
     }
 
+    /// The time is over. It is the client's fault where its body is what was waited for.
     fn overdue(&self, end: Instant, stage: Stage) -> Failure {
-        let cause = if end < self.job.deadline { Cause::TryTimeout } else { Cause::Timeout };
+        let cause = match () {
+            () if self.job.upload.is_awaited() => Cause::BodyTimeout,
+            () if end < self.job.deadline => Cause::TryTimeout,
+            () => Cause::Timeout,
+        };
         if stage == Stage::Forward { Failure::after_sending(stage, cause) } else { Failure::new(stage, cause) }
     }
 
-    /// Tells the endpoint's state. A kept connection that had gone stale says nothing about its endpoint, nor does a
-    /// time-out while the client was still sending.
+    /// Tells the endpoint's state. A kept connection that had gone stale says nothing about its endpoint.
     fn judge(&self, outcome: &Result<Answer, Lost>) {
-        let failed = match outcome {
-            Ok(answer) => is_gateway_class(answer.response.status()),
-            Err(lost) if lost.stale => return,
-            Err(lost) if !blames_endpoint(lost.failure.cause) => return,
-            Err(lost) => !is_timeout(lost.failure.cause) || self.job.upload.is_complete(),
-        };
-        if !failed {
-            return self.picked.state.succeeded();
+        match outcome {
+            Ok(answer) if !is_gateway_class(answer.response.status()) => return self.picked.state.succeeded(),
+            Err(lost) if lost.stale || !blames_endpoint(lost.failure.cause) => return,
+            _ => {}
         }
         let (endpoints, rules) = (&self.job.worker.endpoints, &self.job.settings.upstream);
         if endpoints.failed(self.job.upstream, &self.picked.state, rules, std::time::Instant::now()) {
@@ -192,8 +192,4 @@ fn is_gateway_class(status: StatusCode) -> bool {
 
 fn blames_endpoint(cause: Cause) -> bool {
     cause.row().fault == Fault::Upstream && cause != Cause::ConnectionLimit
-}
-
-fn is_timeout(cause: Cause) -> bool {
-    matches!(cause, Cause::Timeout | Cause::TryTimeout)
 }

@@ -171,7 +171,7 @@ pub(crate) async fn serve(permit: Permit, stream: Stream, address: Option<IpAddr
 /// Returns once idle connections are to be closed.
 async fn closing(worker: &Worker) {
     // ignored: an error means that the worker is gone, and this task with it.
-    let _ = worker.phase.subscribe().wait_for(|phase| *phase == Phase::Closing).await;
+    let _ = worker.phase.subscribe().wait_for(|phase| *phase >= Phase::Closing).await;
 }
 
 /// hyper's settings.

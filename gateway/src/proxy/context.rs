@@ -31,6 +31,8 @@ pub(crate) enum Phase {
     Draining,
     /// Idle connections are closed; what is under way finishes.
     Closing,
+    /// The time is over: what is left is cut.
+    Over,
 }
 
 /// One worker's own and shared state.
@@ -116,6 +118,11 @@ impl Worker {
     /// True once connections are to end with their next answer.
     pub(crate) fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Open
+    }
+
+    /// True once what is left is being cut.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.phase.borrow() == Phase::Over
     }
 }
 

@@ -1,7 +1,6 @@
 //! `Expect: 100-continue` (RFC 9110, 10.1.1): the body is asked of the client only once the upstream wants it.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::{
         Arc,
@@ -59,5 +58,37 @@ impl Gate {
         self.word.waker.register(cx.waker());
         self.open = self.word.given.load(Ordering::Acquire) || self.patience.as_mut().poll(cx).is_ready();
         if self.open { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    async fn opened(gate: &mut Gate) -> Duration {
+        let start = Instant::now();
+        std::future::poll_fn(|cx| gate.poll_open(cx)).await;
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_at_the_upstream_s_word_and_stays_open() {
+        let mut gate = Gate::new();
+        let word = Arc::clone(&gate.word);
+        let speaking = async {
+            sleep(PATIENCE / 2).await;
+            word.given.store(true, Ordering::Release);
+            word.waker.wake();
+        };
+        let (waited, ()) = tokio::join!(opened(&mut gate), speaking);
+        assert_eq!(waited, PATIENCE / 2);
+        assert_eq!(opened(&mut gate).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_by_itself_when_the_upstream_says_nothing() {
+        assert_eq!(opened(&mut Gate::new()).await, PATIENCE);
     }
 }

@@ -27,6 +27,11 @@ impl Idle {
         self.waiting = false;
     }
 
+    /// True when nothing was there at the last look.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Nothing is there: ready once that has been so for the limit.
     pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
@@ -37,5 +42,27 @@ impl Idle {
         }
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_runs_out_after_its_limit_and_every_progress_begins_it_anew() {
+        let mut idle = Idle::new(LIMIT);
+        let start = Instant::now();
+        std::future::poll_fn(|cx| idle.poll_wait(cx)).await;
+        assert_eq!(start.elapsed(), LIMIT);
+        for _ in 0..3 {
+            idle.progress();
+            let waited = tokio::time::timeout(LIMIT / 2, std::future::poll_fn(|cx| idle.poll_wait(cx))).await;
+            assert!(waited.is_err());
+        }
+        std::future::poll_fn(|cx| idle.poll_wait(cx)).await;
+        assert_eq!(start.elapsed(), LIMIT + 3 * (LIMIT / 2) + LIMIT / 2);
     }
 }

@@ -22,6 +22,9 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// The status of a request whose handling panicked. It is never sent.
 const PANICKED: u16 = 500;
 
+/// The error of a request whose client went away.
+const CLIENT_CLOSED: &str = "client_closed";
+
 /// One request's record.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -155,7 +158,11 @@ impl Record {
         if self.error.is_some() || self.complete {
             return self.error;
         }
-        Some(if std::thread::panicking() { "proxy_internal_error" } else { "client_closed" })
+        Some(match () {
+            () if std::thread::panicking() => "proxy_internal_error",
+            () if self.connection.worker().is_over() => "drain_timeout",
+            () => CLIENT_CLOSED,
+        })
     }
 }
 
@@ -170,7 +177,7 @@ impl Drop for Record {
         metrics.request_duration.record(took.as_secs_f64());
         metrics.bytes_in.increment(self.bytes_in());
         metrics.bytes_out.increment(self.bytes_out);
-        if error == Some("client_closed") {
+        if error == Some(CLIENT_CLOSED) {
             metrics.cancelled.increment(1);
         }
         self.connection.listener().metrics.request(status);

@@ -152,6 +152,11 @@ impl Upload {
         self.0.as_ref().map_or(0, |state| state.borrow().bytes)
     }
 
+    /// True while the client is being waited for.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.borrow().idle.is_waiting())
+    }
+
     /// True when the client has sent all of it.
     pub(crate) fn is_complete(&self) -> bool {
         self.0.as_ref().is_none_or(|state| state.borrow().is_drained())

@@ -66,7 +66,7 @@ fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Vec<JoinHandle<()>>)> {
         settings: start.settings,
     });
     let acceptors = start.listeners.into_iter().map(|listener| listen(&worker, listener)).collect::<io::Result<_>>()?;
-    tokio::task::spawn_local(tick(Rc::clone(&worker), start.heartbeat));
+    tokio::task::spawn_local(tick(Rc::clone(&worker), start.heartbeat, start.workers));
     Ok((worker, acceptors))
 }
 
@@ -78,12 +78,13 @@ fn listen(worker: &Rc<Worker>, (connections, socket): OwnListener) -> io::Result
     Ok(tokio::task::spawn_local(accept::run(Rc::clone(worker), listener, acceptor)))
 }
 
-async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat) {
+async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, workers: usize) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         heartbeat.beat();
+        worker.pool.configure(PoolSettings::for_worker(&worker.settings().upstream, workers));
         worker.pool.sweep(std::time::Instant::now());
     }
 }
@@ -102,5 +103,6 @@ async fn drain(worker: &Worker, acceptors: Vec<JoinHandle<()>>) {
     worker.phase.send_replace(Phase::Closing);
     if timeout_at(end, worker.idle()).await.is_err() {
         tracing::warn!(connections = worker.open(), "the drain's time is over: connections are cut");
+        worker.phase.send_replace(Phase::Over);
     }
 }

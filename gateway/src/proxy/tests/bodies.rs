@@ -314,6 +314,41 @@ fn a_client_that_goes_away_frees_the_upstream() {
 }
 
 #[test]
+fn a_client_that_stops_sending_is_told_so_and_the_endpoint_is_not_blamed() {
+    let upstreams = [Upstream::ok(), Upstream::ok()];
+    let mut settings = settings();
+    settings.upstream.eject_after = 1;
+    settings.upstream.eject_for = 10 * DEADLINE;
+    let addresses = upstreams.each_ref().map(|upstream| upstream.address.as_str());
+    let document = long(r#","timeouts":{"request":"50ms"}"#, &addresses);
+    let gateway = Gateway::with(&[("app", &document)], settings);
+    let mut client = gateway.connect();
+    client.send(format!("{POST}Content-Length: 10\r\n\r\nhalf"));
+    let reply = client.reply();
+    assert_eq!(reply.status(), 408);
+    assert!(reply.header("proxy-status").unwrap().contains("error=http_request_error"));
+    for _ in 0..4 {
+        gateway.get("/");
+    }
+    for upstream in upstreams {
+        assert_eq!(upstream.requests.try_iter().filter(|request| request.start.starts_with("GET")).count(), 2);
+    }
+}
+
+#[test]
+fn head_and_small_body_reach_the_client_in_one_write() {
+    let upstream = Upstream::ok();
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    for _ in 0..20 {
+        client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+        assert!(client.more());
+        assert!(client.buffer.ends_with(b"\r\n\r\nok"), "{:?}", String::from_utf8_lossy(&client.buffer));
+        client.buffer.clear();
+    }
+}
+
+#[test]
 fn a_request_s_time_runs_out() {
     let upstream = Upstream::scripted(|_, wire, seen| {
         seen.send(wire.message("").unwrap()).unwrap();

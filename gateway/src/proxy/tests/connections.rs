@@ -85,6 +85,27 @@ fn a_unix_listener_serves() {
     assert_eq!(gateway.stats.name(), "web");
 }
 
+#[test]
+fn a_request_that_is_cut_at_the_end_of_a_drain_says_so() {
+    let upstream = Upstream::scripted(|_, wire, seen| {
+        seen.send(wire.message("").unwrap()).unwrap();
+        wire.rest();
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let access = AccessLog::start(&AccessLogTarget::File(file.clone()), LogFormat::Json).unwrap();
+    let mut settings = settings();
+    settings.drain.timeout = std::time::Duration::from_millis(50);
+    let mut gateway = Gateway::start(published(&[("shop", &short(&upstream))]), settings, access.clone(), tcp());
+    let mut client = gateway.connect();
+    client.send(GET);
+    upstream.request();
+    gateway.join();
+    access.flush();
+    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(line["error"], "drain_timeout");
+}
+
 /// The lines of the access log once there are so many.
 fn logged(gateway: impl FnOnce(&Gateway), lines: usize, upstream: &Upstream) -> Vec<serde_json::Value> {
     let folder = tempfile::tempdir().unwrap();
