@@ -61,6 +61,17 @@ impl UpstreamSocket {
     pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
+
+    /// A part of the request is on its way: the upstream may have answered it, and closed, before it had read the rest. What
+    /// it said can still be read (RFC 9112, 9.5), so the end is left for the read to find.
+    fn has_asked(&self) -> bool {
+        self.notes.writes() > 0
+    }
+}
+
+/// The peer takes nothing more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl Read for UpstreamSocket {
@@ -86,7 +97,10 @@ impl Read for UpstreamSocket {
 impl Write for UpstreamSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
+        let written = match ready!(Pin::new(&mut this.stream).poll_write(cx, buf)) {
+            Err(error) if this.has_asked() && is_gone(&error) => return Poll::Ready(Ok(buf.len())),
+            written => written?,
+        };
         if written > 0 {
             this.notes.writes.store(this.notes.writes().saturating_add(1), Relaxed);
             this.progress.asked();

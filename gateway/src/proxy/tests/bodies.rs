@@ -222,6 +222,22 @@ fn an_early_answer_ends_the_connection_though_upstream_and_client_would_go_on() 
     }
 }
 
+/// It closes with the body unread, which resets the connection under the gateway's writes.
+#[test]
+fn an_upstream_that_answers_early_and_closes_at_once_is_heard() {
+    for round in 0..20 {
+        let upstream = Upstream::scripted(|_, wire, _| {
+            wire.head().unwrap();
+            wire.send("HTTP/1.1 413 Too Much\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
+        });
+        let gateway = Gateway::one(&short(&upstream));
+        let mut client = gateway.connect();
+        client.send(format!("{POST}Content-Length: 300000\r\n\r\n{}", "x".repeat(300_000)));
+        let reply = client.reply();
+        assert_eq!((reply.status(), reply.text()), (413, "no"), "round {round}");
+    }
+}
+
 #[test]
 fn a_body_over_the_limit_is_refused() {
     let upstream = Upstream::scripted(|_, wire, _| drop(wire.rest()));
