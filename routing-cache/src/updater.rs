@@ -1,10 +1,10 @@
 //! Boot, offer, approve: decode -> gate -> guard -> save -> publish. The only way into the table.
 //!
-//! It owns the one [`Writer`](crate::live::Writer), the store, the gate and the guard, and what was *received*, which is
+//! It owns the one [`Writer`], the store, the gate and the guard, and what was *received*, which is
 //! kept apart from what is *served*. It never asks the time and never opens a socket; it does write to disk, so it is
 //! not called from a thread that serves requests.
 //!
-//! - Nothing is changed in place: an update is a [`Draft`], and a draft that is refused is dropped.
+//! - Nothing is changed in place: an update is a `Draft`, and a draft that is refused is dropped.
 //! - The order of a commit is: judge, save, publish. A disk that fails does not stop the publication.
 //! - What is saved, and when: everything, whenever the apps, the position or what is held change. That the orchestrator
 //!   has confirmed what is there is published and not saved, so a restart shows the table a little older than it is.

@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, the environment over it, and defaults; every error at once, with line and column.
 //!
 //! A [`Config`] exists only whole and checked. Reading it opens the file and the token files it names and nothing else:
-//! no port, no folder. The keys stand in one table, [`keys`]; whatever shows or documents them is driven by it.
+//! no port, no folder. The keys stand in one table, `keys`; whatever shows or documents them is driven by it.
 
 mod build;
 mod error;
