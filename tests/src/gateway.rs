@@ -46,6 +46,8 @@ pub fn free_address() -> SocketAddr {
 pub struct Gateway {
     child: Option<Child>,
     folder: tempfile::TempDir,
+    /// What its environment has beside the test's own.
+    pub environment: Vec<(String, String)>,
     /// Where it takes requests.
     pub web: SocketAddr,
     /// Where its admin API is.
@@ -85,7 +87,7 @@ access = "off"
             state = state.display()
         );
         fs::write(folder.path().join("holdgate.toml"), text).expect("the folder is writable");
-        Self { child: None, folder, web, admin }
+        Self { child: None, folder, environment: Vec::new(), web, admin }
     }
 
     /// Starts it and waits until its admin API answers.
@@ -122,6 +124,7 @@ access = "off"
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a writable log");
         let mut command = Command::new(binary());
         command.arg("run").arg("--config").arg(self.config_path()).stdin(Stdio::null());
+        command.envs(self.environment.iter().cloned());
         command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
         self.child = Some(command.spawn().expect("the gateway can be started"));
     }
