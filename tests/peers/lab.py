@@ -58,6 +58,16 @@ def answer(port, path="/", host=HOST):
         return None
 
 
+def end(process):
+    """Asks first: nginx killed with -9 leaves its workers behind."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Lab(contextlib.ExitStack):
     """A folder and the processes in it; all end with it."""
 
@@ -70,11 +80,7 @@ class Lab(contextlib.ExitStack):
         log = open(self.folder / "log", "ab")
         process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
 
-        def end():
-            process.kill()
-            process.wait()
-
-        self.callback(end)
+        self.callback(end, process)
         return process
 
     def write(self, name, text):
