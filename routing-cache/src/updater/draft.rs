@@ -34,6 +34,8 @@ pub(super) struct Draft {
     asks_again: bool,
     /// What was received differs from what was received before.
     moved: bool,
+    /// Apps whose documents are invalid and were not received before.
+    pub(super) newly_invalid: usize,
     /// What it has taken away, once carried out.
     pub(super) taken: Vec<AppId>,
     /// What it has put there, once carried out.
@@ -56,6 +58,7 @@ impl Draft {
             new_epoch,
             asks_again: false,
             moved,
+            newly_invalid: 0,
             taken: Vec::new(),
             back: Vec::new(),
         }
@@ -64,7 +67,7 @@ impl Draft {
     /// Takes in what was received of an app.
     pub(super) fn take(&mut self, incoming: Incoming) {
         let number = Number { rev: incoming.rev, digest: incoming.digest };
-        self.count_received(&incoming.id, Some(number));
+        let is_news = self.count_received(&incoming.id, Some(number));
         let served = self.before.app(incoming.id.as_str());
         if self.is_stale(&incoming.id, number, served) {
             self.summary.stale += 1;
@@ -73,6 +76,7 @@ impl Draft {
         match incoming.app {
             Err(error) => {
                 self.summary.invalid += 1;
+                self.newly_invalid += usize::from(is_news);
                 self.differ(incoming.id, Kind::Invalid(number, Box::new(error)));
             }
             Ok(_) if served.is_some_and(|app| Number::of(app) == number) => self.agree(&incoming.id),
@@ -158,10 +162,11 @@ impl Draft {
         !foreign && served.is_some_and(|app| number.rev < app.rev)
     }
 
-    /// Keeps count and digest of what was received.
-    fn count_received(&mut self, id: &AppId, now: Option<Number>) {
+    /// Keeps count and digest of what was received. True when it is not what was received before.
+    fn count_received(&mut self, id: &AppId, now: Option<Number>) -> bool {
         let before = self.received.of(id, &self.before);
-        self.moved |= before != now;
+        let is_news = before != now;
+        self.moved |= is_news;
         if let Some(before) = before {
             self.received.apps = self.received.apps.saturating_sub(1);
             self.received.digest = self.received.digest.minus(before.digest);
@@ -170,6 +175,7 @@ impl Draft {
             self.received.apps += 1;
             self.received.digest = self.received.digest.plus(now.digest);
         }
+        is_news
     }
 
     fn differ(&mut self, id: AppId, kind: Kind) {

@@ -116,7 +116,7 @@ impl Updater {
 
     /// Guard, commit and verdict, for both kinds.
     fn apply(&mut self, mut draft: Draft, shrink_ok: Option<&ShrinkOk>, now: Now) -> Outcome {
-        let (invalid, apps) = (draft.summary.invalid, draft.received.apps);
+        let (invalid, apps) = (draft.newly_invalid, draft.received.apps);
         if self.has_table() && self.guard.too_many_invalid(invalid as u64, apps) {
             let apps = usize::try_from(apps).unwrap_or(usize::MAX);
             return Outcome::Rejected(Rejection::TooManyInvalid { invalid, apps });

@@ -54,7 +54,7 @@ pub enum Rejection {
     /// Too many documents are invalid for the rest to be believed.
     #[error("{invalid} documents are invalid, the table having {apps} apps")]
     TooManyInvalid {
-        /// So many.
+        /// So many that were not received before.
         invalid: usize,
         /// Of the table that was offered.
         apps: usize,

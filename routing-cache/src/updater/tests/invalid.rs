@@ -77,6 +77,21 @@ fn a_gateway_without_a_table_serves_the_valid_ones_of_however_many() {
 }
 
 #[test]
+fn apps_that_are_invalid_already_do_not_reject_the_snapshot_that_follows_a_restart() {
+    let mut server = Server::with_apps(100);
+    server.change(|apps, rev| (0..99).for_each(|n| drop(apps.insert(name(n), (rev, "[]".into())))));
+    let mut rig = Rig::new();
+    rig.ready();
+    published(rig.snapshot(&server));
+    let mut rig = rig.restarted();
+    rig.open_gate();
+    server.put("app-0", plain(0, 1, 1));
+    let summary = published(rig.snapshot(&server));
+    assert_eq!((summary.added, summary.invalid), (1, 98));
+    rig.assert_settled(&server);
+}
+
+#[test]
 fn after_a_restart_a_snapshot_brings_the_documents_that_were_not_kept() {
     let mut server = Server::with_apps(3);
     server.put("app-1", "[]".into());
