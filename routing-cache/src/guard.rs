@@ -50,9 +50,9 @@ pub struct Evidence {
 pub struct Shrink {
     /// Apps served before it.
     pub served: u64,
-    /// Apps it would take away that are not held already.
+    /// Apps it would take away that are neither held nor counted as away already.
     pub losing: u64,
-    /// Apps that are held already and that it does not bring back.
+    /// Apps that are held already, that it does not bring back and that are not counted as away.
     pub held: u64,
     /// Apps of the orchestrator's table after it.
     pub apps_after: u64,
@@ -115,7 +115,7 @@ impl Guard {
     }
 
     fn weigh(&self, shrink: &Shrink, now: WallTime) -> (Evidence, u64) {
-        let lost = self.window.away(now) + shrink.held + shrink.losing;
+        let lost = self.window.away(now).saturating_add(shrink.held).saturating_add(shrink.losing);
         let before = self.window.most_apps(now).max(shrink.served);
         let evidence = Evidence {
             apps_before: before,
@@ -140,6 +140,12 @@ impl Guard {
     /// Takes note that an app was taken away.
     pub fn took_away(&mut self, id: AppId, now: WallTime) {
         self.window.took_away(id, now);
+    }
+
+    /// Whether an app is known to have been taken away within the hour; it may be served, without endpoints.
+    #[must_use]
+    pub fn is_away(&self, id: &AppId, now: WallTime) -> bool {
+        self.window.is_away(id, now)
     }
 
     /// Takes note that an app is there; nothing happens unless it was away.

@@ -72,6 +72,10 @@ impl Window {
         }
     }
 
+    pub(super) fn is_away(&self, id: &AppId, now: WallTime) -> bool {
+        self.named.get(id).is_some_and(|at| is_within(*at, now))
+    }
+
     pub(super) fn came_back(&mut self, id: &AppId) {
         self.named.remove(id);
     }

@@ -13,8 +13,8 @@ use super::{
     received::{Difference, Kind, Number, Position, Received},
 };
 use crate::{
-    guard::{Shrink, Verdict},
-    model::{App, AppId, Digest},
+    guard::{Guard, Shrink, Verdict},
+    model::{App, AppId, Digest, WallTime},
     table::{HostTaken, Table},
     wire::{DocumentError, Incoming},
 };
@@ -102,9 +102,10 @@ impl Draft {
         known.into_iter().filter(|id| !present.contains(id)).for_each(|id| self.delete(id));
     }
 
-    /// What it would take away.
-    pub(super) fn shrink(&self, shrink_ok: Option<u64>) -> Shrink {
-        let (held, losing): (Vec<_>, Vec<_>) = self.received.held().partition(|id| self.held_before.contains(*id));
+    /// What it would take away of what `guard` does not count as away already.
+    pub(super) fn shrink(&self, shrink_ok: Option<u64>, guard: &Guard, now: WallTime) -> Shrink {
+        let there = self.received.held().filter(|id| !guard.is_away(id, now));
+        let (held, losing): (Vec<_>, Vec<_>) = there.partition(|id| self.held_before.contains(*id));
         Shrink {
             served: self.before.len() as u64,
             losing: losing.len() as u64,

@@ -122,7 +122,8 @@ impl Updater {
             return Outcome::Rejected(Rejection::TooManyInvalid { invalid, apps });
         }
         self.drifted = false;
-        let verdict = self.guard.judge(&draft.shrink(shrink_ok.map(|ok| ok.to_apps)), now.wall);
+        let shrink = draft.shrink(shrink_ok.map(|ok| ok.to_apps), &self.guard, now.wall);
+        let verdict = self.guard.judge(&shrink, now.wall);
         self.guard.saw(self.current.table.len() as u64, now.wall);
         draft.carry_out(&verdict);
         self.note(&draft, &verdict, now);

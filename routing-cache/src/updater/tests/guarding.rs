@@ -194,6 +194,18 @@ fn an_app_without_endpoints_counts_as_taken_away_and_keeps_its_last_ones_while_i
 }
 
 #[test]
+fn an_app_that_loses_its_endpoints_and_is_then_deleted_is_taken_away_once() {
+    let mut server = Server::with_apps(200);
+    let mut rig = Rig::serving(&server);
+    server.change(|apps, rev| (0..40).for_each(|n| drop(apps.insert(name(n), (rev, plain(n, 0, 0))))));
+    assert_eq!(published(rig.delta(&server)).updated, 40);
+    server.delete(0..40);
+    assert_eq!(published(rig.delta(&server)).removed, 40);
+    server.delete(40..51);
+    assert_eq!(held(rig.delta(&server)).held, 11);
+}
+
+#[test]
 fn a_few_apps_without_endpoints_are_published_as_they_are() {
     let mut server = Server::with_apps(200);
     let mut rig = Rig::serving(&server);
