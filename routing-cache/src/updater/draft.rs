@@ -80,7 +80,9 @@ impl Draft {
                 self.differ(incoming.id, Kind::Invalid(number, Box::new(error)));
             }
             Ok(_) if served.is_some_and(|app| Number::of(app) == number) => self.agree(&incoming.id),
-            Ok(app) if loses_endpoints(served, &app) => self.lose(incoming.id, Kind::Withheld(app)),
+            Ok(app) if loses_endpoints(served, &app) && !self.was_let_go(&app) => {
+                self.lose(incoming.id, Kind::Withheld(app))
+            }
             Ok(app) => self.differ(incoming.id, Kind::Waiting(app, None)),
         }
     }
@@ -161,6 +163,14 @@ impl Draft {
     fn is_stale(&self, id: &AppId, number: Number, served: Option<&Arc<App>>) -> bool {
         let foreign = self.new_epoch || self.received.differences.get(id).is_some_and(|d| d.foreign);
         !foreign && served.is_some_and(|app| number.rev < app.rev)
+    }
+
+    /// This version was held when the gateway was restarted, and released before its document came again.
+    fn was_let_go(&self, app: &App) -> bool {
+        let difference = self.received.differences.get(&app.id);
+        let released =
+            |d: &Difference| matches!(d.kind, Kind::Unknown { number, held: false } if number == Number::of(app));
+        difference.is_some_and(released)
     }
 
     /// Keeps count and digest of what was received. True when it is not what was received before.

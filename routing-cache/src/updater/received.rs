@@ -55,7 +55,7 @@ pub(super) enum Kind {
     Unknown {
         /// What was received.
         number: Number,
-        /// Something was held then, and it may have been this.
+        /// Something was held then, and it may have been this. Once let go, the document is not held when it comes.
         held: bool,
     },
 }

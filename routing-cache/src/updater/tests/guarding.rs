@@ -246,7 +246,10 @@ fn an_approval_is_on_disk_even_where_it_changes_nothing_yet() {
     let now = rig.now();
     assert_eq!(published(rig.updater.approve(Generation(2), now).unwrap()).updated, 0, "their documents are not here");
     assert_eq!(rig.held(), 0);
-    assert_eq!(rig.restarted().held(), 0);
+    let mut rig = rig.restarted();
+    assert_eq!(rig.held(), 0);
+    rig.open_gate();
+    assert_eq!(published(rig.snapshot(&server)).updated, 60);
 }
 
 #[test]
