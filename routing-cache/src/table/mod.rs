@@ -105,6 +105,12 @@ impl Table {
         self.claim(&self.exact, host).or_else(|| self.longest_wildcard(host)).map(|claim| &claim.app)
     }
 
+    /// The app that claims exactly this host.
+    #[must_use]
+    pub fn owner(&self, host: &HostPattern) -> Option<&Arc<App>> {
+        self.claim(self.claims_of(host), name(host)).map(|claim| &claim.app)
+    }
+
     /// All apps, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
         self.apps.iter()
@@ -193,11 +199,8 @@ impl Table {
 
     fn check_hosts(&self, app: &App) -> Result<(), HostTaken> {
         for host in &app.spec.hosts {
-            match self.claim(self.claims_of(host), name(host)) {
-                Some(claim) if claim.app.id != app.id => {
-                    return Err(HostTaken { host: host.clone(), owner: claim.app.id.clone() });
-                }
-                _ => {}
+            if let Some(owner) = self.owner(host).filter(|owner| owner.id != app.id) {
+                return Err(HostTaken { host: host.clone(), owner: owner.id.clone() });
             }
         }
         Ok(())

@@ -95,7 +95,7 @@ impl<'a> Contest<'a> {
     /// A host of `app` whose owner stays, or claims it again.
     fn kept_by_another(&self, app: &App) -> Option<HostTaken> {
         app.spec.hosts.iter().find_map(|host| {
-            let owner = owner(self.table, host).filter(|owner| owner.id != app.id)?;
+            let owner = self.table.owner(host).filter(|owner| owner.id != app.id)?;
             let next = self.place.get(owner.id.as_str()).and_then(|n| self.apps.get(*n));
             let gives_up = next.is_some_and(|next| !next.spec.hosts.contains(host));
             (!gives_up).then(|| HostTaken { host: host.clone(), owner: owner.id.clone() })
@@ -159,15 +159,6 @@ impl<'a> Contest<'a> {
     }
 }
 
-/// The app that has exactly this host. A wildcard is found by a host that only a wildcard can take.
-fn owner<'a>(table: &'a Table, host: &HostPattern) -> Option<&'a Arc<App>> {
-    let found = match host {
-        HostPattern::Exact(name) => table.find(name),
-        HostPattern::Wildcard(name) => table.find(&format!("*.{name}")),
-    };
-    found.filter(|(_, pattern)| pattern == host).map(|(app, _)| app)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,5 +179,15 @@ mod tests {
         let lost = Contest::new(&table, &apps).run(&HashMap::new());
         let owners: Vec<_> = lost.iter().map(|lost| lost.as_ref().map(|taken| taken.owner.as_str())).collect();
         assert_eq!(owners, [Some("a"), Some("b"), Some("c"), Some("d")]);
+    }
+
+    #[test]
+    fn a_contest_sees_the_owner_of_a_wildcard_that_is_as_long_as_a_name_can_be() {
+        let label = |n| "a".repeat(n);
+        let long = format!("*.{}.{}.{}.{}", label(63), label(63), label(63), label(49));
+        let mut table = Table::default();
+        table.upsert(app("a", 1, &long)).unwrap();
+        let lost = Contest::new(&table, &[app("b", 2, &long)]).run(&HashMap::new());
+        assert_eq!(lost[0].as_ref().map(|taken| taken.owner.as_str()), Some("a"));
     }
 }
