@@ -100,8 +100,9 @@ impl Draft {
     /// Takes in that no apps are there but `present`.
     pub(super) fn delete_all_but(&mut self, present: &HashSet<AppId>) {
         let served = self.before.iter().map(|app| &app.id);
-        let known: Vec<AppId> = served.chain(self.received.differences.keys()).cloned().collect();
-        known.into_iter().filter(|id| !present.contains(id)).for_each(|id| self.delete(id));
+        let known = served.chain(self.received.differences.keys());
+        let gone: Vec<AppId> = known.filter(|id| !present.contains(*id)).cloned().collect();
+        gone.into_iter().for_each(|id| self.delete(id));
     }
 
     /// What it would take away of what `guard` does not count as away already.
