@@ -49,26 +49,24 @@ impl Keep<'_> {
     }
 
     fn apps(&self) -> Vec<SavedApp> {
-        let table = &self.published.table;
-        let differences = &self.received.differences;
-        let unserved = differences.keys().filter(|id| table.app(id.as_str()).is_none());
-        let unserved =
-            unserved.map(|id| SavedApp { id: id.clone(), served: None, received: self.received_of(id.as_str()) });
-        table.iter().map(|app| self.served(app)).chain(unserved).collect()
-    }
-
-    fn served(&self, app: &App) -> SavedApp {
-        let served = ServedApp { rev: app.rev, digest: app.digest, document: app.document.clone() };
-        SavedApp { id: app.id.clone(), served: Some(served), received: self.received_of(app.id.as_str()) }
-    }
-
-    fn received_of(&self, id: &str) -> Option<ReceivedApp> {
-        let number = match self.received.differences.get(id) {
-            Some(difference) => difference.kind.received(),
-            None => self.published.table.app(id).map(|app| Number::of(app)),
+        let Self { published: Published { table, .. }, received: Received { differences, .. }, .. } = self;
+        let served = table.iter().map(|app| {
+            let received = differences.get(&app.id).map_or(Some(Number::of(app)), |d| d.kind.received());
+            (&app.id, Some(served(app)), received)
+        });
+        let unserved = differences.iter().filter(|(id, _)| table.app(id.as_str()).is_none());
+        let apps = served.chain(unserved.map(|(id, difference)| (id, None, difference.kind.received())));
+        let saved = |(id, served, received): (&AppId, _, Option<Number>)| SavedApp {
+            id: id.clone(),
+            served,
+            received: received.map(|n| ReceivedApp { rev: n.rev, digest: n.digest }),
         };
-        number.map(|n| ReceivedApp { rev: n.rev, digest: n.digest })
+        apps.map(saved).collect()
     }
+}
+
+fn served(app: &App) -> ServedApp {
+    ServedApp { rev: app.rev, digest: app.digest, document: app.document.clone() }
 }
 
 /// What was saved, back in use.
