@@ -4,7 +4,7 @@
 //! [`Draft::shrink`]; [`Draft::carry_out`] brings the table there. A step never looks at the orchestrator's word again.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Draft {
     pub(super) summary: Summary,
     /// Revs of another epoch are served: they compare with nothing that is received.
     new_epoch: bool,
-    held_before: BTreeSet<AppId>,
+    differed_before: Arc<BTreeMap<AppId, Difference>>,
     /// This update takes away what is held already.
     asks_again: bool,
     /// What was received differs from what was received before.
@@ -52,7 +52,7 @@ impl Draft {
         Self {
             before: served.clone(),
             table: served.clone(),
-            held_before: next.held().cloned().collect(),
+            differed_before: Arc::clone(&next.differences),
             received: next,
             summary: Summary::default(),
             new_epoch,
@@ -79,7 +79,7 @@ impl Draft {
                 self.newly_invalid += usize::from(is_news);
                 self.differ(incoming.id, Kind::Invalid(number, Box::new(error)));
             }
-            Ok(_) if served.is_some_and(|app| Number::of(app) == number) => self.agree(&incoming.id),
+            Ok(_) if served.is_some_and(|app| Number::of(app) == number) => self.received.agree(&incoming.id),
             Ok(app) if loses_endpoints(served, &app) && !self.was_let_go(&app) => {
                 self.lose(incoming.id, Kind::Withheld(app))
             }
@@ -93,7 +93,7 @@ impl Draft {
         if self.before.app(id.as_str()).is_some() {
             self.lose(id, Kind::Deleted);
         } else {
-            self.agree(&id);
+            self.received.agree(&id);
         }
     }
 
@@ -107,12 +107,12 @@ impl Draft {
 
     /// What it would take away of what `guard` does not count as away already.
     pub(super) fn shrink(&self, shrink_ok: Option<u64>, guard: &Guard, now: WallTime) -> Shrink {
-        let there = self.received.held().filter(|id| !guard.is_away(id, now));
-        let (held, losing): (Vec<_>, Vec<_>) = there.partition(|id| self.held_before.contains(*id));
+        let is_there = |id: &&AppId| !guard.is_away(id, now);
+        let losing = self.newly_held().filter(is_there).count();
         Shrink {
             served: self.before.len() as u64,
-            losing: losing.len() as u64,
-            held: held.len() as u64,
+            losing: losing as u64,
+            held: self.received.held().filter(is_there).count().saturating_sub(losing) as u64,
             apps_after: self.received.apps,
             shrink_ok,
         }
@@ -120,12 +120,11 @@ impl Draft {
 
     /// Brings the table to what was received, as far as the verdict lets it.
     pub(super) fn carry_out(&mut self, verdict: &Verdict) {
-        let goes = |id: &&AppId| match verdict {
-            Verdict::Let => !self.held_before.contains(*id),
-            Verdict::Release => true,
-            Verdict::Hold(_) => false,
+        let going: Vec<AppId> = match verdict {
+            Verdict::Let => self.newly_held().cloned().collect(),
+            Verdict::Release => self.received.held().cloned().collect(),
+            Verdict::Hold(_) => Vec::new(),
         };
-        let going: Vec<AppId> = self.received.held().filter(goes).cloned().collect();
         going.into_iter().for_each(|id| self.let_go(id));
         self.place_waiting();
         self.summary.held = self.received.held().count();
@@ -144,7 +143,7 @@ impl Draft {
     /// Whether the update asked for something that is held now.
     pub(super) fn was_held(&self) -> bool {
         let held = self.summary.held > 0;
-        held && (self.asks_again || self.received.held().any(|id| !self.held_before.contains(id)))
+        held && (self.asks_again || self.newly_held().next().is_some())
     }
 
     /// Whether it has an app that could be served.
@@ -192,15 +191,21 @@ impl Draft {
 
     fn differ(&mut self, id: AppId, kind: Kind) {
         let known_foreign = self.received.differences.get(&id).is_some_and(|d| d.foreign);
-        self.received.differences.insert(id, Difference { kind, foreign: self.new_epoch || known_foreign });
+        self.received.differ(id, Difference { kind, foreign: self.new_epoch || known_foreign });
     }
 
-    fn agree(&mut self, id: &AppId) {
-        self.received.differences.remove(id);
+    /// What is held and was not before. Where nothing was noted there is nothing to compare.
+    fn newly_held(&self) -> impl Iterator<Item = &AppId> {
+        let same = Arc::ptr_eq(&self.differed_before, &self.received.differences);
+        self.received.held().filter(move |id| !same && !self.held_before(id))
+    }
+
+    fn held_before(&self, id: &AppId) -> bool {
+        self.differed_before.get(id).is_some_and(|d| d.kind.is_held())
     }
 
     fn lose(&mut self, id: AppId, kind: Kind) {
-        self.asks_again |= self.held_before.contains(&id);
+        self.asks_again |= self.held_before(&id);
         self.differ(id, kind);
     }
 
@@ -208,7 +213,7 @@ impl Draft {
     fn let_go(&mut self, id: AppId) {
         match self.received.differences.get(&id).map(|d| d.kind.clone()) {
             Some(Kind::Deleted) => {
-                self.agree(&id);
+                self.received.agree(&id);
                 self.summary.removed += usize::from(self.table.remove(id.as_str()).is_some());
                 self.taken.push(id);
             }
@@ -228,7 +233,7 @@ impl Draft {
     }
 
     fn placed(&mut self, app: &Arc<App>) {
-        self.agree(&app.id);
+        self.received.agree(&app.id);
         let before = self.before.app(app.id.as_str());
         if loses_endpoints(before, app) {
             self.taken.push(app.id.clone());

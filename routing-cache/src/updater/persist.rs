@@ -117,7 +117,7 @@ impl Restored {
                 Kind::Unknown { number: Number { rev, digest }, held: held && serves && !is_same }
             }
         };
-        self.received.differences.insert(id, Difference { kind, foreign: true });
+        self.received.differ(id, Difference { kind, foreign: true });
     }
 
     fn serve(&mut self, id: &AppId, served: ServedApp) -> Result<(), String> {

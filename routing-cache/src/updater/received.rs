@@ -28,7 +28,8 @@ pub(super) struct Received {
     pub(super) position: Position,
     pub(super) apps: u64,
     pub(super) digest: Digest,
-    pub(super) differences: BTreeMap<AppId, Difference>,
+    /// Shared until it changes: while much is held it is large, and most updates leave it as it is.
+    pub(super) differences: Arc<BTreeMap<AppId, Difference>>,
 }
 
 /// How what was received of an app differs from what is served of it.
@@ -109,7 +110,7 @@ impl Kind {
 impl Received {
     /// Nothing, at a position.
     pub(super) fn nothing(position: Position) -> Self {
-        Self { position, apps: 0, digest: Digest::default(), differences: BTreeMap::new() }
+        Self { position, apps: 0, digest: Digest::default(), differences: Arc::default() }
     }
 
     /// The same, with one app more in its count and digest.
@@ -124,6 +125,18 @@ impl Received {
         match self.differences.get(id) {
             Some(difference) => difference.kind.received(),
             None => served.app(id.as_str()).map(|app| Number::of(app)),
+        }
+    }
+
+    /// Notes how an app differs from what is served of it.
+    pub(super) fn differ(&mut self, id: AppId, difference: Difference) {
+        Arc::make_mut(&mut self.differences).insert(id, difference);
+    }
+
+    /// Notes that an app was received as it is served.
+    pub(super) fn agree(&mut self, id: &AppId) {
+        if self.differences.contains_key(id) {
+            Arc::make_mut(&mut self.differences).remove(id);
         }
     }
 
