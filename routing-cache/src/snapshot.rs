@@ -20,7 +20,7 @@ mod tests;
 
 use bytes::Bytes;
 
-use crate::model::{AppId, Digest, Epoch, Generation, Rev, WallTime};
+use crate::model::{App, AppId, Digest, Epoch, Generation, Rev, WallTime};
 
 pub use decode::decode;
 pub use encode::encode;
@@ -108,6 +108,14 @@ pub struct ReceivedApp {
     pub rev: Rev,
     /// Its number in the received table's digest.
     pub digest: Digest,
+}
+
+impl ReceivedApp {
+    /// Of an app that is served as it was received.
+    #[must_use]
+    pub fn of(app: &App) -> Self {
+        Self { rev: app.rev, digest: app.digest }
+    }
 }
 
 impl ServedApp {

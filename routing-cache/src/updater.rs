@@ -26,7 +26,7 @@ use crate::{
     gate::{Gate, GateConfig, Observation},
     guard::{Guard, Shrink, Verdict},
     limits::Limits,
-    live::{self, Published, Reader, Source, Writer},
+    live::{self, Published, Reader, Writer},
     model::{AppId, Generation, Now, WallTime},
     snapshot::Saved,
     store::{OpenError, Store},
@@ -196,7 +196,7 @@ impl Updater {
     /// that it is ready.
     #[must_use]
     pub fn wants_answers(&self, now: Now) -> bool {
-        if self.current.has_table() { self.gate.is_open(now) } else { self.gate.says_ready(now) }
+        if self.has_table() { self.gate.is_open(now) } else { self.gate.says_ready(now) }
     }
 
     /// What the next changes call asks for. `None`: only a snapshot will do.
@@ -336,7 +336,7 @@ impl Updater {
     /// Whether a table is served.
     #[must_use]
     pub fn has_table(&self) -> bool {
-        self.current.provenance.source != Source::None
+        self.current.has_table()
     }
 }
 

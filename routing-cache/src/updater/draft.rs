@@ -10,11 +10,12 @@ use std::{
 
 use super::{
     Summary, hosts,
-    received::{Difference, Kind, Number, Position, Received},
+    received::{Difference, Kind, Position, Received},
 };
 use crate::{
     guard::{Guard, Shrink, Verdict},
     model::{App, AppId, Digest, WallTime},
+    snapshot::ReceivedApp,
     table::{HostTaken, Table},
     wire::{DocumentError, Incoming},
 };
@@ -66,7 +67,7 @@ impl Draft {
 
     /// Takes in what was received of an app.
     pub(super) fn take(&mut self, incoming: Incoming) {
-        let number = Number { rev: incoming.rev, digest: incoming.digest };
+        let number = ReceivedApp { rev: incoming.rev, digest: incoming.digest };
         let is_news = self.count_received(&incoming.id, Some(number));
         let served = self.before.app(incoming.id.as_str());
         if self.is_stale(&incoming.id, number, served) {
@@ -79,7 +80,7 @@ impl Draft {
                 self.newly_invalid += usize::from(is_news);
                 self.differ(incoming.id, Kind::Invalid(number, Box::new(error)));
             }
-            Ok(_) if served.is_some_and(|app| Number::of(app) == number) => self.received.agree(&incoming.id),
+            Ok(_) if served.is_some_and(|app| ReceivedApp::of(app) == number) => self.received.agree(&incoming.id),
             Ok(app) if loses_endpoints(served, &app) && !self.was_let_go(&app) => {
                 self.lose(incoming.id, Kind::Withheld(app))
             }
@@ -155,12 +156,12 @@ impl Draft {
     pub(super) fn is_sound(&self) -> bool {
         let same = self.table.iter().filter(|app| !self.received.differences.contains_key(&app.id));
         let others = self.received.differences.values().filter_map(|d| d.kind.received());
-        let numbers = same.map(|app| Number::of(app)).chain(others);
+        let numbers = same.map(|app| ReceivedApp::of(app)).chain(others);
         let sum = numbers.fold((0, Digest::default()), |(apps, sum), number| (apps + 1, sum.plus(number.digest)));
         sum == (self.received.apps, self.received.digest)
     }
 
-    fn is_stale(&self, id: &AppId, number: Number, served: Option<&Arc<App>>) -> bool {
+    fn is_stale(&self, id: &AppId, number: ReceivedApp, served: Option<&Arc<App>>) -> bool {
         let foreign = self.new_epoch || self.received.differences.get(id).is_some_and(|d| d.foreign);
         !foreign && served.is_some_and(|app| number.rev < app.rev)
     }
@@ -169,12 +170,12 @@ impl Draft {
     fn was_let_go(&self, app: &App) -> bool {
         let difference = self.received.differences.get(&app.id);
         let released =
-            |d: &Difference| matches!(d.kind, Kind::Unknown { number, held: false } if number == Number::of(app));
+            |d: &Difference| matches!(d.kind, Kind::Unknown { number, held: false } if number == ReceivedApp::of(app));
         difference.is_some_and(released)
     }
 
     /// Keeps count and digest of what was received. True when it is not what was received before.
-    fn count_received(&mut self, id: &AppId, now: Option<Number>) -> bool {
+    fn count_received(&mut self, id: &AppId, now: Option<ReceivedApp>) -> bool {
         let before = self.received.of(id, &self.before);
         let is_news = before != now;
         self.moved |= is_news;

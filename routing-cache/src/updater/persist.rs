@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Holding,
-    received::{Difference, Kind, Number, Position, Received},
+    received::{Difference, Kind, Position, Received},
     report::SHRINK_GUARD,
 };
 use crate::{
@@ -51,17 +51,12 @@ impl Keep<'_> {
     fn apps(&self) -> Vec<SavedApp> {
         let Self { published: Published { table, .. }, received: Received { differences, .. }, .. } = self;
         let served = table.iter().map(|app| {
-            let received = differences.get(&app.id).map_or(Some(Number::of(app)), |d| d.kind.received());
+            let received = differences.get(&app.id).map_or(Some(ReceivedApp::of(app)), |d| d.kind.received());
             (&app.id, Some(served(app)), received)
         });
         let unserved = differences.iter().filter(|(id, _)| table.app(id.as_str()).is_none());
         let apps = served.chain(unserved.map(|(id, difference)| (id, None, difference.kind.received())));
-        let saved = |(id, served, received): (&AppId, _, Option<Number>)| SavedApp {
-            id: id.clone(),
-            served,
-            received: received.map(|n| ReceivedApp { rev: n.rev, digest: n.digest }),
-        };
-        apps.map(saved).collect()
+        apps.map(|(id, served, received)| SavedApp { id: id.clone(), served, received }).collect()
     }
 }
 
@@ -113,9 +108,7 @@ impl Restored {
             _ if serves && is_same => return,
             None if serves => Kind::Deleted,
             None => return,
-            Some(ReceivedApp { rev, digest }) => {
-                Kind::Unknown { number: Number { rev, digest }, held: held && serves && !is_same }
-            }
+            Some(number) => Kind::Unknown { number, held: held && serves && !is_same },
         };
         self.received.differ(id, Difference { kind, foreign: true });
     }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    model::{App, AppId, Digest, Epoch, Generation, Rev},
+    model::{App, AppId, Digest, Epoch, Generation},
     snapshot::ReceivedApp,
     table::Table,
     wire::DocumentError,
@@ -49,37 +49,24 @@ pub(super) enum Kind {
     /// It is valid, and waits: for this update to be carried out, or (then it says why) for its host.
     Waiting(Arc<App>, Option<Box<DocumentError>>),
     /// Its document is invalid.
-    Invalid(Number, Box<DocumentError>),
+    Invalid(ReceivedApp, Box<DocumentError>),
     /// Its rev is below the served one's.
-    Stale(Number),
+    Stale(ReceivedApp),
     /// It differed when this gateway was restarted, and its document was not kept.
     Unknown {
         /// What was received.
-        number: Number,
+        number: ReceivedApp,
         /// Something was held then, and it may have been this. Once let go, the document is not held when it comes.
         held: bool,
     },
 }
 
-/// What identifies one version of an app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number {
-    pub(super) rev: Rev,
-    pub(super) digest: Digest,
-}
-
-impl Number {
-    pub(super) fn of(app: &App) -> Self {
-        Self { rev: app.rev, digest: app.digest }
-    }
-}
-
 impl Kind {
     /// What was received; `None` where the app is not there any more.
-    pub(super) fn received(&self) -> Option<Number> {
+    pub(super) fn received(&self) -> Option<ReceivedApp> {
         match self {
             Self::Deleted => None,
-            Self::Withheld(app) | Self::Waiting(app, _) => Some(Number::of(app)),
+            Self::Withheld(app) | Self::Waiting(app, _) => Some(ReceivedApp::of(app)),
             Self::Invalid(number, _) | Self::Stale(number) | Self::Unknown { number, .. } => Some(*number),
         }
     }
@@ -121,10 +108,10 @@ impl Received {
     }
 
     /// What was received of an app.
-    pub(super) fn of(&self, id: &AppId, served: &Table) -> Option<Number> {
+    pub(super) fn of(&self, id: &AppId, served: &Table) -> Option<ReceivedApp> {
         match self.differences.get(id) {
             Some(difference) => difference.kind.received(),
-            None => served.app(id.as_str()).map(|app| Number::of(app)),
+            None => served.app(id.as_str()).map(|app| ReceivedApp::of(app)),
         }
     }
 
