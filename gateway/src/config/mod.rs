@@ -22,6 +22,7 @@ pub use error::ConfigErrors;
 pub use load::{DEFAULT_FILE, Loaded, environment};
 pub use schema::schema;
 pub use source::Origin;
+pub(crate) use value::is_level;
 
 /// The effective configuration; every value is checked.
 #[derive(Clone, Debug)]

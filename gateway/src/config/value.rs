@@ -294,7 +294,7 @@ fn one_of(text: &str, now: &[&str], later: &[&str]) -> Result<(), Wrong> {
 }
 
 /// The filter's own parser takes a mistyped level for the name of a target, so levels are looked at here first.
-fn is_level(text: &str) -> bool {
+pub(crate) fn is_level(text: &str) -> bool {
     let level = |word: &str| ["error", "warn", "info", "debug", "trace", "off"].contains(&word);
     let directive = |part: &str| part.rsplit_once('=').map_or_else(|| level(part), |(_, word)| level(word));
     text.split(',').all(directive) && tracing_subscriber::EnvFilter::try_new(text).is_ok()

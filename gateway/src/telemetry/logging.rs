@@ -16,7 +16,7 @@ use super::{
     names,
     target::Target,
 };
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{self, LogConfig, LogFormat};
 
 /// How long the last lines may take at the end of the process.
 const FLUSH_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 20 } else { 1 });
@@ -30,6 +30,9 @@ pub enum LogError {
     /// The level is no filter; a checked configuration has none such.
     #[error("the log's level cannot be read")]
     Level(#[from] filter::ParseError),
+    /// It would be read as the name of a target, and leave out everything else.
+    #[error("give error, warn, info, debug, trace or off, or a list such as info,gateway::proxy=debug")]
+    NoLevel,
     /// The process has a log already.
     #[error("the process has a log already")]
     Twice,
@@ -75,6 +78,9 @@ impl Log {
     /// # Errors
     /// When the level is no filter; the log stays as it was.
     pub fn change(&self, config: &LogConfig) -> Result<(), LogError> {
+        if !config::is_level(&config.level) {
+            return Err(LogError::NoLevel);
+        }
         let filter = EnvFilter::try_new(&config.level)?;
         // ignored, both: the subscriber lives as long as the process
         let _ = self.0.filter.reload(filter);
@@ -150,6 +156,7 @@ mod tests {
             tracing::debug!(app = "shop", "two");
             tracing::info!(target: "elsewhere", "unseen");
             assert!(log.change(&config("a=b=c", LogFormat::Json)).is_err());
+            assert!(log.change(&config("inof", LogFormat::Json)).is_err(), "a mistyped level is no target's name");
             tracing::info!("three");
         });
         log.flush();
