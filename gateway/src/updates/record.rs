@@ -7,13 +7,13 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, histogram};
 use routing_cache::{
     model::Generation,
-    updater::{ApproveError, Outcome, Report, Summary},
+    updater::{ApproveError, Held, Outcome, Report, Summary},
 };
 use tracing::{error, info, warn};
 
 use crate::telemetry::names::{OUTCOME, TABLE_STALE_UPSERTS, TABLE_UPDATE_DURATION, TABLE_UPDATES, UPDATE_OUTCOMES};
 
-/// Invalid apps named at most in the log for one change of their number; all stand in the ack and in the report.
+/// Invalid apps named at most in the log for one change; all stand in the ack and in the report.
 const MAX_NAMED: usize = 10;
 
 /// The handles, made once.
@@ -58,10 +58,9 @@ impl Record {
         log_gate(before, now);
         log_saving(before, now);
         if now.held.total != before.held.total {
-            let (held, reason) = (now.held.total, now.held.reason.unwrap_or("nothing"));
-            warn!(held, reason, generation = now.held.generation.0, "what is held has changed");
+            log_held(&now.held);
         }
-        if now.invalid_total != before.invalid_total {
+        if (now.invalid_total, &now.invalid) != (before.invalid_total, &before.invalid) {
             log_invalid(now);
         }
     }
@@ -101,9 +100,75 @@ fn log_saving(before: &Report, now: &Report) {
     }
 }
 
+fn log_held(held: &Held) {
+    match held.reason {
+        Some(reason) => {
+            warn!(held = held.total, reason, generation = held.generation.0, "what is held has changed");
+        }
+        None => info!("nothing is held any more"),
+    }
+}
+
 fn log_invalid(now: &Report) {
     info!(invalid = now.invalid_total, "apps that are not served as received");
     for (app, why) in now.invalid.iter().take(MAX_NAMED) {
         warn!(%app, "{why}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use routing_cache::{model::AppId, wire::DocumentError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(before: &Report, now: &Report) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || Record::new().changed(before, now));
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_hold_is_a_warning_and_its_end_is_not() {
+        let held = Held { reason: Some("shrink-guard"), generation: Generation(7), total: 3, ..Held::default() };
+        let (nothing, held) = (Report::default(), Report { held, ..Report::default() });
+        let start = logged(&nothing, &held);
+        assert!(start.contains("WARN") && start.contains("held=3 reason=\"shrink-guard\" generation=7"), "{start}");
+        let end = logged(&held, &nothing);
+        assert!(end.contains("INFO") && end.contains("nothing is held any more"), "{end}");
+        assert!(!end.contains("WARN"), "{end}");
+    }
+
+    #[test]
+    fn another_reason_for_as_many_invalid_apps_is_logged_too() {
+        let invalid = |why: &str| {
+            let error = DocumentError { field: String::new(), message: why.to_owned() };
+            Report { invalid: vec![(AppId::new("two").unwrap(), error)], invalid_total: 1, ..Report::default() }
+        };
+        let text = logged(&invalid("it is cut short"), &invalid("it has no hosts"));
+        assert!(text.contains("it has no hosts"), "{text}");
+        assert_eq!(logged(&invalid("it has no hosts"), &invalid("it has no hosts")), "");
     }
 }
