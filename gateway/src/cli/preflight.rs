@@ -116,11 +116,16 @@ fn report(findings: &[Finding], json: bool) -> anyhow::Result<()> {
         };
         print(format_args!("{word:<8}{:<15}{}", finding.check, finding.detail))?;
     }
-    print(match (outcome.safe, outcome.warnings) {
+    print(last_line(&outcome))
+}
+
+fn last_line(outcome: &Outcome<'_>) -> String {
+    match (outcome.safe, outcome.warnings) {
         (true, 0) => "a restart now is safe".to_owned(),
+        (true, 1) => "a restart now is safe, with 1 warning".to_owned(),
         (true, n) => format!("a restart now is safe, with {n} warnings"),
         (false, _) => "a restart now is NOT safe".to_owned(),
-    })
+    }
 }
 
 fn is_safe(findings: &[Finding]) -> bool {
@@ -139,6 +144,15 @@ fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_line_is_the_verdict() {
+        let check = |safe, warnings, line| assert_eq!(last_line(&Outcome { safe, warnings, checks: &[] }), line);
+        check(true, 0, "a restart now is safe");
+        check(true, 1, "a restart now is safe, with 1 warning");
+        check(true, 2, "a restart now is safe, with 2 warnings");
+        check(false, 2, "a restart now is NOT safe");
+    }
 
     #[test]
     fn only_strict_takes_a_warning_for_a_failure() {

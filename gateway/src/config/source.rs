@@ -143,11 +143,12 @@ impl Source {
     fn variable(&mut self, name: String, text: &str) {
         let Some((path, key)) = variable_key(&name) else {
             let help = unknown_variable(&name);
-            return self.error(Place::Variable(name), "is not a variable of Holdgate", Some(help));
+            let message = format!("{name} is not a variable of Holdgate");
+            return self.error(Place::Variable(name), message, Some(help));
         };
         if let Some(index) = listener_index(&path) {
             if index > self.listeners.len() {
-                let message = format!("names listener {index}, but there are only {}", self.listeners.len());
+                let message = format!("{name} names listener {index}, but there are only {}", self.listeners.len());
                 return self.error(Place::Variable(name), message, Some("listeners are counted from 0".to_owned()));
             }
             if index == self.listeners.len() {

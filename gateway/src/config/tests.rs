@@ -230,6 +230,7 @@ fn a_name_that_is_no_key_finds_the_one_that_was_meant() {
     help("", &[("HOLDGATE_LOG__LEVLE", "x")], "= help: did you mean HOLDGATE_LOG__LEVEL?");
     help("", &[("HOLDGATE_PORT_80_TCP", "tcp://10.0.0.1:80")], "enableServiceLinks");
     help("", &[("HOLDGATE_QQQQQ", "x")], "HOLDGATE_SECTION__KEY");
+    help("", &[("HOLDGATE_QQQQQ", "x")], "error: HOLDGATE_QQQQQ is not a variable of Holdgate");
 }
 
 #[test]
@@ -268,7 +269,12 @@ fn the_environment_adds_and_changes_listeners() {
     assert_eq!(config.listeners[0].trusted_proxies.len(), 2);
     assert_eq!(config.listeners[1].address, ListenAddress::Unix(PathBuf::from("/run/two.sock")));
     let gap = errors("", &[("HOLDGATE_LISTENER__2__NAME", "x")]);
-    assert_eq!(gap, ["environment variable HOLDGATE_LISTENER__2__NAME: names listener 2, but there are only 1"]);
+    assert_eq!(
+        gap,
+        [
+            "environment variable HOLDGATE_LISTENER__2__NAME: HOLDGATE_LISTENER__2__NAME names listener 2, but there are only 1"
+        ]
+    );
     errors("", &[("HOLDGATE_LISTENER__99999999999__NAME", "x")]);
 }
 
