@@ -61,7 +61,7 @@ fn held(report: &Report) -> Option<String> {
 
 fn invalid(report: &Report) -> Option<String> {
     let (app, error) = report.invalid.first()?;
-    Some(format!("{} apps keep an earlier version, the first is {app}: {error}", report.invalid_total))
+    Some(format!("{} apps are not served as received, the first is {app}: {error}", report.invalid_total))
 }
 
 fn gate(report: &Report) -> Option<String> {
@@ -85,4 +85,21 @@ fn answer(name: &str, checks: &[Check], verbose: bool) -> Answer {
     let lines: String = checks.iter().map(|check| format!("{check}\n")).collect();
     let verdict = if well { "passed" } else { "failed" };
     Answer::text(status, format!("{lines}{name} check {verdict}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use routing_cache::{model::AppId, wire::DocumentError};
+
+    use super::*;
+
+    #[test]
+    fn an_invalid_app_need_not_have_an_earlier_version() {
+        let error = DocumentError { field: "hosts".into(), message: "must be given".into() };
+        let report =
+            Report { invalid: vec![(AppId::new("shop").unwrap(), error)], invalid_total: 2, ..Report::default() };
+        let expected = "2 apps are not served as received, the first is shop: hosts: must be given";
+        assert_eq!(invalid(&report).as_deref(), Some(expected));
+        assert_eq!(invalid(&Report::default()), None);
+    }
 }

@@ -55,7 +55,7 @@ pub struct TableStatus {
     pub received_at: Option<String>,
     /// What is on disk.
     pub saved: SavedStatus,
-    /// Apps that keep an earlier version because their last document is invalid.
+    /// Apps that are not served as received: their last document is invalid, or they have none that is valid.
     #[serde(default)]
     pub invalid: u64,
 }

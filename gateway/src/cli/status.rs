@@ -89,7 +89,7 @@ fn table(table: &TableStatus) -> Vec<String> {
         row("on disk", &saved(&table.saved)),
     ];
     if table.invalid > 0 {
-        lines.push(row("invalid", &format!("{} apps keep an earlier version", table.invalid)));
+        lines.push(row("invalid", &format!("{} apps are not served as received", table.invalid)));
     }
     lines
 }
