@@ -81,7 +81,7 @@ fn checks(config: &Config, running: Option<&Status>) -> Vec<Finding> {
     let orchestrator = source::ask(config);
     let mut findings = vec![stored::judge(&saved, running, &orchestrator), source::judge(&orchestrator)];
     findings.extend(ports::check(config, running));
-    findings.push(machine::descriptors(config));
+    findings.push(machine::descriptors(config, running));
     findings.push(machine::memory(running, saved.bytes()));
     findings.push(machine::disk(&config.state_dir, saved.bytes()));
     findings

@@ -20,10 +20,19 @@ const BASE_MEMORY: u64 = 64 << 20;
 /// Room for a snapshot and the one that is staged beside it, at the least.
 const LEAST_DISK: u64 = 16 << 20;
 
-/// Each connection needs a descriptor, and another for its upstream.
-pub(super) fn descriptors(config: &Config) -> Finding {
-    let limit = getrlimit(Resource::Nofile).maximum;
+/// Each connection needs a descriptor, and another for its upstream. The running gateway's limit is what its service
+/// manager gave it, and will give the next one; this command's own is its shell's.
+pub(super) fn descriptors(config: &Config, running: Option<&Status>) -> Finding {
+    let limits = running.and_then(|status| fs::read_to_string(format!("/proc/{}/limits", status.pid)).ok());
+    let limit = limits.as_deref().and_then(open_files).unwrap_or_else(|| getrlimit(Resource::Nofile).maximum);
     judge_descriptors(config.limits.max_connections as u64, limit)
+}
+
+/// The hard limit of `Max open files` in proc_pid_limits(5), to which the gateway raises its soft one; `Some(None)`: unlimited.
+fn open_files(limits: &str) -> Option<Option<u64>> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let hard = line.split_whitespace().nth(1)?;
+    if hard == "unlimited" { Some(None) } else { hard.parse().ok().map(Some) }
 }
 
 fn judge_descriptors(connections: u64, limit: Option<u64>) -> Finding {
@@ -105,6 +114,15 @@ mod tests {
         assert_eq!(judge_descriptors(50_000, Some(1024)).verdict, Verdict::Warning);
         assert_eq!(judge_descriptors(50_000, Some(1 << 20)).verdict, Verdict::Ok);
         assert_eq!(judge_descriptors(50_000, None).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn the_hard_limit_of_open_files_is_read() {
+        let limits = |line: &str| format!("Limit  Soft Limit  Hard Limit  Units\nMax open files  {line}  files\n");
+        assert_eq!(open_files(&limits("1024  262144")), Some(Some(262_144)));
+        assert_eq!(open_files(&limits("1024  unlimited")), Some(None));
+        assert_eq!(open_files("Max processes 1 2 processes"), None);
+        assert_eq!(open_files(&limits("")), None);
     }
 
     #[test]
