@@ -42,8 +42,14 @@ impl Rig {
 
     /// Ends it, and starts another on the same folder.
     async fn restarted(self) -> Self {
+        self.restarted_after(|_| ()).await
+    }
+
+    /// `change` is made while it is down: a running one may write its state file at any moment.
+    async fn restarted_after(self, change: impl FnOnce(&Path)) -> Self {
         let Self { dir, running, .. } = self;
         running.stop();
+        change(dir.path());
         Self::over(dir).await
     }
 
@@ -314,8 +320,8 @@ async fn a_restart_keeps_the_epoch_and_the_generation_grows() {
 async fn without_a_state_file_every_start_begins_an_epoch() {
     let rig = Rig::new(&["blog"]).await;
     let before = rig.state().await;
-    fs::write(rig.dir.path().join("apps").join(state_file::FILE_NAME), "damaged").unwrap();
-    let rig = rig.restarted().await;
+    let damage = |dir: &Path| fs::write(dir.join("apps").join(state_file::FILE_NAME), "damaged").unwrap();
+    let rig = rig.restarted_after(damage).await;
     assert_ne!(rig.state().await.epoch, before.epoch);
     let path = format!("/v1/changes?epoch={}&since={}", before.epoch, before.generation);
     assert_eq!(rig.status(rig.get(&path)).await, 410);
