@@ -29,6 +29,11 @@ fn gateways_restarted_before_the_orchestrator_was_up() {
     }
     let status = gateway.status();
     assert_eq!(status["table"]["source"], "snapshot");
+    let metrics = gateway.ask("/metrics").expect("the admin API answers").text();
+    assert!(
+        metrics.contains("\nholdgate_orchestrator_last_contact_seconds "),
+        "an alarm on silence must fire: {metrics}"
+    );
     assert_eq!(status["table"]["digest"], digest);
 
     // The orchestrator comes back: empty and not ready, then cut short, then ready. Nobody notices.

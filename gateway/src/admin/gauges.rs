@@ -3,7 +3,7 @@
 //! Counters and histograms belong to whoever counts; nothing here counts.
 
 use metrics::gauge;
-use routing_cache::{live::Published, updater::Report};
+use routing_cache::{live::Published, model::WallTime, updater::Report};
 
 use super::{Context, answer::Answer, health, process, upstreams};
 use crate::{
@@ -20,7 +20,7 @@ pub(super) fn metrics(context: &Context) -> Answer {
     set_memory();
     set_limits(&context.config.load().limits);
     set_table(&published, &report);
-    set_orchestrator(&report);
+    set_orchestrator(&report, context.started);
     set_upstreams(context, &published);
     Answer::metrics(context.metrics.render())
 }
@@ -79,12 +79,12 @@ fn set_table(published: &Published, report: &Report) {
     }
 }
 
-fn set_orchestrator(report: &Report) {
+/// While it has never been heard of, the silence counts from this process's start: an alarm on it must fire then too.
+fn set_orchestrator(report: &Report, started: WallTime) {
     gauge!(names::ORCHESTRATOR_GATE_OPEN).set(flag(report.gate_open));
     gauge!(names::ORCHESTRATOR_READY).set(flag(report.orchestrator_ready));
-    if let Some(last) = report.last_contact {
-        gauge!(names::ORCHESTRATOR_LAST_CONTACT).set(clock::age_seconds(last) as f64);
-    }
+    let last = report.last_contact.unwrap_or(started);
+    gauge!(names::ORCHESTRATOR_LAST_CONTACT).set(clock::age_seconds(last) as f64);
 }
 
 fn set_upstreams(context: &Context, published: &Published) {

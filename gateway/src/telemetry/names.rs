@@ -179,7 +179,7 @@ metrics! {
     ORCHESTRATOR_GATE_OPEN = "orchestrator_gate_open", Gauge, Count, [], "1 while answers may change the table.";
     ORCHESTRATOR_READY = "orchestrator_ready", Gauge, Count, [], "1 while the orchestrator says that it is ready.";
     ORCHESTRATOR_LAST_CONTACT = "orchestrator_last_contact_seconds", Gauge, Seconds, [],
-        "Since the orchestrator answered last.";
+        "Since the orchestrator answered last, or this process started.";
     ORCHESTRATOR_REQUESTS = "orchestrator_requests_total", Counter, Count, [CALL, OUTCOME],
         "Calls of the orchestrator.";
     ORCHESTRATOR_REQUEST_DURATION = "orchestrator_request_duration_seconds", Histogram, Seconds, [CALL],
