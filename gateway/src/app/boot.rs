@@ -88,12 +88,12 @@ fn restore(config: &Config) -> anyhow::Result<(Updater, Reader)> {
 }
 
 fn log_boot(report: &BootReport) {
+    for (file, why) in &report.damaged {
+        tracing::error!(file, why, "a file of the state folder is damaged");
+    }
     match &report.restored {
         Some(restored) => tracing::info!("restored {restored}"),
         None => tracing::warn!("nothing to restore: requests get 503 until a first table is there"),
-    }
-    for (file, why) in &report.damaged {
-        tracing::error!(file, why, "a file of the state folder is damaged");
     }
     if let Some(why) = &report.unwritable {
         tracing::error!(why, "the state folder cannot be written: tables will not survive a restart");
