@@ -29,10 +29,13 @@ impl Answer {
         Self::json_with(StatusCode::OK, value)
     }
 
-    /// `value` as JSON.
+    /// `value` as JSON, on a line of its own: people ask by curl.
     pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
-            Ok(body) => Self { status, content_type: "application/json", body: body.into(), allow: None },
+            Ok(mut body) => {
+                body.push(b'\n');
+                Self { status, content_type: "application/json", body: body.into(), allow: None }
+            }
             Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }

@@ -175,7 +175,7 @@ fn the_orchestrator_is_no_condition_of_readiness() {
 fn a_drain_takes_readiness_away_and_not_liveness() {
     let gateway = Gateway::serving(1);
     let (status, _, body) = gateway.ask("POST", "/v1/drain", "", "");
-    assert_eq!((status, body.as_str()), (202, "{\"state\":\"draining\"}"));
+    assert_eq!((status, body.as_str()), (202, "{\"state\":\"draining\"}\n"));
     assert!(gateway.context.drain.watch().has_started());
     assert_eq!(gateway.text("/readyz").0, 503);
     assert_eq!(gateway.text("/livez").0, 200);

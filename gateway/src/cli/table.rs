@@ -123,7 +123,9 @@ pub fn approve(global: &Global, args: &TableApproveArgs) -> anyhow::Result<ExitC
         print("nothing is held")?;
         return Ok(ExitCode::SUCCESS);
     }
-    print(held_text(&held))?;
+    if held.total > 0 {
+        print(held_text(&held))?;
+    }
     let generation = args.generation.unwrap_or(held.generation);
     let done: Approved = client.post("/v1/table/approve", &ApproveRequest { generation })?;
     print(format_args!("released: {} apps removed, {} apps are served", done.removed, done.apps))?;
@@ -131,7 +133,7 @@ pub fn approve(global: &Global, args: &TableApproveArgs) -> anyhow::Result<ExitC
 }
 
 fn held_text(held: &HeldView) -> String {
-    let reason = held.reason.as_deref().unwrap_or("nothing");
+    let reason = held.reason.as_deref().unwrap_or("no reason is known");
     let mut lines = vec![format!("held ({reason}): {} deletes of generation {}", held.total, held.generation)];
     if let Some(e) = held.evidence {
         let text = format!(

@@ -40,7 +40,7 @@ pub(super) fn answer(desk: &Desk, path: &str, method: &Method, body: Option<Byte
         _ => return reply::error(StatusCode::NOT_FOUND, "no such call"),
     };
     match done {
-        Ok(()) => reply::body(StatusCode::OK, JSON, Bytes::from(desk.lock().state())),
+        Ok(()) => reply::body(StatusCode::OK, JSON, Bytes::from([&desk.lock().state()[..], b"\n"].concat())),
         Err(error) => reply::error(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }

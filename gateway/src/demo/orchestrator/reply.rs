@@ -30,7 +30,7 @@ pub(super) fn body(status: StatusCode, content_type: &'static str, body: Bytes) 
 
 /// An answer of one line of JSON that says what is wrong.
 pub(super) fn error(status: StatusCode, message: &str) -> Reply {
-    let text = serde_json::json!({ "error": message }).to_string();
+    let text = format!("{}\n", serde_json::json!({ "error": message }));
     body(status, JSON, Bytes::from(text))
 }
 
