@@ -7,7 +7,7 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use routing_cache::{
-    model::Generation,
+    model::{Generation, parse_duration},
     updater::{ApproveError, Outcome, Summary},
 };
 use serde::de::DeserializeOwned;
@@ -73,27 +73,13 @@ pub(super) async fn log(context: &Context, body: Incoming) -> Answer {
         Ok(request) => request,
         Err(refused) => return refused,
     };
-    let Some(duration) = duration(&request.duration).filter(|d| *d <= LOG_LONGEST) else {
+    let Some(duration) = parse_duration(&request.duration).ok().filter(|d| *d <= LOG_LONGEST) else {
         return Answer::error(StatusCode::BAD_REQUEST, "for: a duration such as \"5m\", of at most \"24h\"");
     };
     match (context.log_level.0)(&request.level, duration) {
         Ok(()) => Answer::json(&Done { state: request.level }),
         Err(error) => Answer::error(StatusCode::BAD_REQUEST, &format!("level: {error}")),
     }
-}
-
-/// An integer and its unit, as in every duration of the contracts.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().ok()?;
-    let millis = match text.get(digits.len()..)? {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    number.checked_mul(millis).map(Duration::from_millis)
 }
 
 async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Answer> {
@@ -109,19 +95,5 @@ async fn collect(body: Incoming) -> Result<Bytes, Answer> {
             Err(Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body: it is over 4096 bytes"))
         }
         Err(error) => Err(Answer::error(StatusCode::BAD_REQUEST, &format!("body: {error}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_an_integer_and_its_unit() {
-        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
-        for text in ["", "5", "m", "5d", "-5m", "5 m", "99999999999999999999h", "9999999999999999999h"] {
-            assert_eq!(duration(text), None, "{text}");
-        }
     }
 }

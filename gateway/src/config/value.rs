@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use routing_cache::model::parse_duration;
 use toml::de::DeValue;
 
 use super::{AccessLogTarget, ListenAddress, error::quoted_list, keys::Kind, suggest::nearest};
@@ -212,26 +213,12 @@ fn network(text: &str) -> Result<IpNet, Wrong> {
 
 fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, Wrong> {
     let kind = Kind::Duration { min, max };
-    let value = parse_duration(text).ok_or_else(|| kind.wrong_text(text))?;
+    let value = parse_duration(text).map_err(|_| kind.wrong_text(text))?;
     if (min..=max).contains(&value) {
         return Ok(value);
     }
     let (min, max) = (show_duration(min), show_duration(max));
     Err(Wrong::new(format!("is {text:?}"), format!("give a duration from {min} to {max}")))
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    number.checked_mul(milliseconds).map(Duration::from_millis)
 }
 
 /// A duration as it is written: the largest unit that leaves a whole number.

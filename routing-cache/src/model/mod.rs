@@ -19,7 +19,7 @@ pub use route::{
     Action, ErrorPages, HeaderOps, PathMatch, PathRewrite, Redirect, RedirectStatus, Retries, RetryOn, Route,
     RouteMatch, Timeouts, WeightedUpstream,
 };
-pub use time::{Now, WallTime};
+pub use time::{DurationError, Now, WallTime, parse_duration};
 pub use upstream::{
     Address, AddressError, Balance, Endpoint, HashKey, HealthCheck, MAX_UNIX_PATH_BYTES, Protocol, Upstream,
     UpstreamTls,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Url;
-use routing_cache::model::Generation;
+use routing_cache::model::{Generation, parse_duration};
 
 /// The longest wait that is granted; clients have deadlines of their own.
 const MAX_WAIT: Duration = Duration::from_secs(300);
@@ -29,7 +29,7 @@ impl Query {
             match &*name {
                 "epoch" => epoch = Some(value.into_owned()),
                 "since" => since = Some(value.parse().map_err(|_| "since: not a generation")?),
-                "wait" => wait = duration(&value).ok_or("wait: not a duration like \"50s\"")?,
+                "wait" => wait = parse_duration(&value).map_err(|_| "wait: not a duration like \"50s\"")?,
                 "max" => max = value.parse().map_err(|_| "max: not a number")?,
                 _ => {}
             }
@@ -41,21 +41,6 @@ impl Query {
             max: max.clamp(1, MAX_CHANGES),
         })
     }
-}
-
-/// An integer with its unit: ms, s, m or h.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    number.checked_mul(millis).map(Duration::from_millis)
 }
 
 #[cfg(test)]

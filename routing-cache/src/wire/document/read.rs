@@ -6,6 +6,7 @@ use super::{
     error::{DocumentError, quoted},
     json::{Member, Node},
 };
+use crate::model::{DurationError, parse_duration};
 
 /// What a reader gives.
 pub(super) type Read<T> = Result<T, DocumentError>;
@@ -78,28 +79,12 @@ pub(super) fn check_name(text: &str) -> Read<()> {
 /// A duration with its unit, above zero and at most a day.
 pub(super) fn duration(node: Node<'_>) -> Read<Duration> {
     let text = text(node)?;
-    let duration = parse_duration(&text).ok_or_else(|| {
-        let right = r#"must be a whole number with a unit (ms, s, m or h), such as "250ms" or "5s""#;
-        DocumentError::new(format!("{right}, is {}", quoted(&text)))
-    })?;
-    if duration.is_zero() || duration > MAX_DURATION {
-        return Err(DocumentError::new(format!("must be from 1ms to 24h, is {}", quoted(&text))));
-    }
-    Ok(duration)
-}
-
-/// `None` when it is not digits and a unit; what does not fit into 64 bits of milliseconds is the longest that does.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).filter(|&at| at > 0)?;
-    let (digits, unit) = text.split_at_checked(unit_at)?;
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
+    let right = match parse_duration(&text) {
+        Ok(duration) if !duration.is_zero() && duration <= MAX_DURATION => return Ok(duration),
+        Ok(_) | Err(DurationError::TooLong) => "must be from 1ms to 24h",
+        Err(DurationError::Form) => r#"must be a whole number with a unit (ms, s, m or h), such as "250ms" or "5s""#,
     };
-    Some(Duration::from_millis(digits.parse().unwrap_or(u64::MAX).saturating_mul(unit_ms)))
+    Err(DocumentError::new(format!("{right}, is {}", quoted(&text))))
 }
 
 /// A list whose items are read by `read`.
