@@ -56,17 +56,21 @@ fn sigterm_finishes_what_is_in_flight_and_refuses_what_comes_after() {
     assert_eq!(gateway.end().code(), Some(0), "{}", gateway.log());
 }
 
+/// A connection whose request lacks its body: it keeps the process, so that there is a drain to look at.
+fn in_use(gateway: &Gateway, host: &str) -> Connection {
+    let mut client = Connection::open(gateway.web).expect("a connection");
+    let head = format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\n");
+    client.write(head.as_bytes()).expect("written");
+    gateway.until_status("the connection", |s| s["listeners"][0]["connections"] == 1);
+    client
+}
+
 #[test]
 fn readiness_falls_before_the_listeners_close() {
     let (_backends, orchestrator, hosts) = three();
     let mut gateway = Gateway::configured(&orchestrator.url(), "");
     gateway.start_ready();
-    // A connection in use keeps the process, so that there is a drain to look at.
-    let mut client = Connection::open(gateway.web).expect("a connection");
-    client
-        .write(format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 5\r\n\r\n", hosts[0]).as_bytes())
-        .expect("written");
-    gateway.until_status("the connection", |s| s["listeners"][0]["connections"] == 1);
+    let mut client = in_use(&gateway, &hosts[0]);
     gateway.signal(Signal::TERM);
     let why = wait::until("readiness to fall", || gateway.ask("/readyz?verbose").ok().filter(|a| a.status == 503));
     assert!(why.text().contains("drain"), "{}", why.text());
@@ -83,11 +87,7 @@ fn a_second_sigterm_ends_at_once() {
     let (_backends, orchestrator, hosts) = three();
     let mut gateway = Gateway::configured(&orchestrator.url(), "");
     gateway.start_ready();
-    let mut client = Connection::open(gateway.web).expect("a connection");
-    client
-        .write(format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 5\r\n\r\n", hosts[0]).as_bytes())
-        .expect("written");
-    gateway.until_status("the connection", |s| s["listeners"][0]["connections"] == 1);
+    let _client = in_use(&gateway, &hosts[0]);
     gateway.signal(Signal::TERM);
     wait::until("the drain", || gateway.ask("/readyz").ok().filter(|a| a.status == 503));
     gateway.signal(Signal::TERM);
