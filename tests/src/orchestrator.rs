@@ -28,6 +28,8 @@ pub enum Mood {
     Honest,
     /// `ready:false`, and no app.
     NotReadyAndEmpty,
+    /// `ready:false` in its state, and a whole table for who asks all the same.
+    NotReady,
     /// Ready, and no app.
     Empty,
     /// 500 to everything.
@@ -58,6 +60,7 @@ struct State {
     generation: u64,
     apps: BTreeMap<String, (u64, String)>,
     acks: Vec<serde_json::Value>,
+    states_asked: u64,
 }
 
 /// An orchestrator on loopback.
@@ -124,6 +127,12 @@ impl Orchestrator {
         });
     }
 
+    /// Waits until it has been asked `more` times from now on whether it is ready.
+    pub fn asked_whether_ready(&self, more: u64) {
+        let goal = self.state().states_asked + more;
+        wait::until("the gateway to ask for the state", || (self.state().states_asked >= goal).then_some(()));
+    }
+
     /// Puts an app in, or replaces it, and returns the generation.
     pub fn put(&self, id: &str, document: &str) -> u64 {
         let mut state = self.state();
@@ -180,7 +189,11 @@ fn answer(
     if path != "/v1/state" {
         asked.fetch_add(1, Ordering::AcqRel);
     }
-    let mood = state.lock().expect("no holder panics").mood;
+    let mood = {
+        let mut state = state.lock().expect("no holder panics");
+        state.states_asked += u64::from(path == "/v1/state");
+        state.mood
+    };
     match mood {
         Mood::Broken => return send(stream, 500, "broken"),
         Mood::Hangs => return hang(state, stopping),
@@ -215,6 +228,7 @@ fn hang(state: &Mutex<State>, stopping: &AtomicBool) -> io::Result<()> {
 fn state_body(state: &State) -> String {
     let (ready, apps) = match state.mood {
         Mood::NotReadyAndEmpty => (false, 0),
+        Mood::NotReady => (false, state.apps.len()),
         Mood::Empty => (true, 0),
         _ => (true, state.apps.len()),
     };
