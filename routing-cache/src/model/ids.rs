@@ -57,6 +57,11 @@ impl AppId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Stands for an id that can no longer be read.
+    pub(crate) fn unreadable() -> Self {
+        Self(Arc::from("?"))
+    }
 }
 
 impl std::borrow::Borrow<str> for AppId {

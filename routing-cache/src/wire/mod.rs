@@ -15,10 +15,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
 pub use changes::{Changes, ChangesPage, parse_changes};
 pub use document::{DocumentError, parse_document};
@@ -27,23 +24,8 @@ pub use snapshot::{SnapshotCandidate, SnapshotDecoder};
 
 use crate::{
     limits::{LimitName, Limits},
-    model::{App, AppId, Digest, Epoch, Generation, Rev},
+    model::{App, AppId, AppRecord, Digest, Epoch, Generation, HostRef, Record, RecordParts, Rev, app_digest},
 };
-
-/// The number of one app in the table's digest: the first 16 bytes, big-endian, of SHA-256(id, 0, rev as 8 bytes
-/// big-endian, 0, the exact bytes of the document). Source: spec/orchestrator-api.md.
-#[must_use]
-pub fn app_digest(id: &AppId, rev: Rev, document: &[u8]) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update(id.as_str());
-    hash.update([0]);
-    hash.update(rev.0.to_be_bytes());
-    hash.update([0]);
-    hash.update(document);
-    let hash: [u8; 32] = hash.finalize().into();
-    let first = hash.first_chunk().expect("invariant: 32 bytes have a first half");
-    Digest(u128::from_be_bytes(*first))
-}
 
 /// One app of an answer: its identity is known even where its document is invalid.
 #[derive(Clone, Debug)]
@@ -57,21 +39,34 @@ pub struct Incoming {
     /// Size of the document in bytes.
     pub bytes: usize,
     /// The app, or why its document is invalid (too large counts).
-    pub app: Result<Arc<App>, DocumentError>,
+    pub app: Result<AppRecord, DocumentError>,
 }
 
 impl Incoming {
     /// Reads an app's document. The bytes are copied, so that an app that stays does not keep a whole answer.
     #[must_use]
     pub fn read(id: AppId, rev: Rev, document: &[u8], limits: &Limits) -> Self {
-        let digest = app_digest(&id, rev, document);
-        let spec = check_size(document, limits).and_then(|()| parse_document(document));
-        let app = spec.map(|spec| {
-            let document = Bytes::copy_from_slice(document);
-            Arc::new(App { id: id.clone(), rev, digest, document, spec })
-        });
+        let digest = app_digest(id.as_str(), rev, document);
+        let app = check_size(document, limits).and_then(|()| read_record(id.as_str(), rev, document));
         Self { id, rev, digest, bytes: document.len(), app }
     }
+}
+
+/// A document that is not larger than it may be, as a record.
+fn read_record(id: &str, rev: Rev, document: &[u8]) -> Result<AppRecord, DocumentError> {
+    let spec = parse_document(document)?;
+    let hosts: Vec<HostRef<'_>> = spec.hosts.iter().map(HostRef::of).collect();
+    let endpoints = u32::try_from(spec.endpoint_count()).unwrap_or(u32::MAX);
+    AppRecord::new(&RecordParts { id, rev, document, endpoints, hosts: &hosts }).map_err(|error| DocumentError::new(error.to_string()))
+}
+
+/// The app of a record, ready for requests.
+///
+/// # Errors
+/// When this version does not understand the document; the one that made the record did.
+pub fn compile(record: Record<'_>) -> Result<App, DocumentError> {
+    let (id, rev, document) = (record.app_id(), record.rev(), Bytes::copy_from_slice(record.document()));
+    Ok(App { spec: parse_document(&document)?, id, rev, document })
 }
 
 fn check_size(document: &[u8], limits: &Limits) -> Result<(), DocumentError> {
