@@ -12,12 +12,14 @@ pub const ROUTING_CACHE: Floors = &[
     ("disk", 0),
     ("wire", 1),
     ("table", 1),
-    ("snapshot", 1),
-    ("gate", 2),
-    ("guard", 2),
-    ("store", 2),
-    ("live", 3),
-    ("updater", 4),
+    ("gate", 1),
+    ("guard", 1),
+    ("state", 2),
+    ("snapshot", 3),
+    ("journal", 3),
+    ("store", 4),
+    ("live", 4),
+    ("updater", 5),
 ];
 
 /// gateway/src. `main.rs` stands above all.
