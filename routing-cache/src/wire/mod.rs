@@ -5,6 +5,7 @@
 //! or not at all ([`WireError`]); within one, a document that is not valid spoils its own app alone ([`DocumentError`]).
 //! Input never panics, and never costs more memory than the limits allow.
 
+mod batch;
 mod changes;
 mod document;
 pub mod encode;
@@ -17,6 +18,7 @@ mod tests;
 
 use bytes::Bytes;
 
+pub use batch::{Batch, Duplicate, InvalidApp};
 pub use changes::{Changes, ChangesPage, parse_changes};
 pub use document::{DocumentError, parse_document};
 pub use error::WireError;
@@ -24,7 +26,9 @@ pub use snapshot::{SnapshotCandidate, SnapshotDecoder};
 
 use crate::{
     limits::{LimitName, Limits},
-    model::{App, AppId, AppRecord, Digest, Epoch, Generation, HostRef, Record, RecordParts, Rev, app_digest},
+    model::{
+        App, AppId, AppRecord, Digest, Epoch, Generation, HostRef, Record, RecordParts, RecordTooLarge, Rev, app_digest,
+    },
 };
 
 /// One app of an answer: its identity is known even where its document is invalid.
@@ -47,17 +51,25 @@ impl Incoming {
     #[must_use]
     pub fn read(id: AppId, rev: Rev, document: &[u8], limits: &Limits) -> Self {
         let digest = app_digest(id.as_str(), rev, document);
-        let app = check_size(document, limits).and_then(|()| read_record(id.as_str(), rev, document));
+        let app = read_record(id.as_str(), rev, document, limits);
         Self { id, rev, digest, bytes: document.len(), app }
     }
 }
 
-/// A document that is not larger than it may be, as a record.
-fn read_record(id: &str, rev: Rev, document: &[u8]) -> Result<AppRecord, DocumentError> {
+fn read_record(id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<AppRecord, DocumentError> {
+    let mut record = Vec::new();
+    write_record(&mut record, id, rev, document, limits)?;
+    Record::at(&record, 0).map(AppRecord::copy_of).ok_or_else(|| DocumentError::new(RecordTooLarge.to_string()))
+}
+
+/// Appends the record of an app to `out`, which is left as it was where the document is not valid.
+fn write_record(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<(), DocumentError> {
+    check_size(document, limits)?;
     let spec = parse_document(document)?;
     let hosts: Vec<HostRef<'_>> = spec.hosts.iter().map(HostRef::of).collect();
     let endpoints = u32::try_from(spec.endpoint_count()).unwrap_or(u32::MAX);
-    AppRecord::new(&RecordParts { id, rev, document, endpoints, hosts: &hosts }).map_err(|error| DocumentError::new(error.to_string()))
+    let parts = RecordParts { id, rev, document, endpoints, hosts: &hosts };
+    parts.write(out).map(drop).map_err(|error| DocumentError::new(error.to_string()))
 }
 
 /// The app of a record, ready for requests.
