@@ -8,7 +8,7 @@ use std::{fmt, hash::BuildHasher};
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 
-use super::{DocumentError, Incoming, WireError, write_record};
+use super::{DocumentError, Incoming, WireError, check_size, plain::PlainLine, write_record, write_simple};
 use crate::{
     limits::Limits,
     model::{AppId, Digest, Record, Rev, app_digest},
@@ -87,7 +87,7 @@ impl Batch {
     pub fn push(&mut self, app: Incoming) -> Result<(), Duplicate> {
         let Incoming { id, rev, digest, bytes, app } = app;
         let named = Named { id: id.as_str(), rev, digest, bytes };
-        self.add(named, |records| app.map(|app| records.extend_from_slice(app.get().as_bytes())))
+        self.add(&named, |records| app.map(|app| records.extend_from_slice(app.get().as_bytes())))
     }
 
     /// Adds the app that a document makes: as [`Incoming::read`] and [`Batch::push`], without a copy on the way.
@@ -95,55 +95,71 @@ impl Batch {
     /// # Errors
     /// When it is there already; then nothing has changed.
     pub fn read(&mut self, id: &AppId, rev: Rev, document: &[u8], limits: &Limits) -> Result<(), Duplicate> {
-        self.read_checked(id.as_str(), rev, document, limits)
+        let id = id.as_str();
+        let named = Named { id, rev, digest: app_digest(id, rev, document), bytes: document.len() };
+        self.add(&named, |records| write_record(records, id, rev, document, limits))
     }
 
-    /// [`Batch::read`] for what was found to be an id.
-    pub(super) fn read_checked(
-        &mut self,
-        id: &str,
-        rev: Rev,
-        document: &[u8],
-        limits: &Limits,
-    ) -> Result<(), Duplicate> {
+    /// Adds the app of a line, if its document is valid; false where it is not, and nothing has changed.
+    pub(super) fn read_line(&mut self, line: &PlainLine<'_>, limits: &Limits) -> Result<bool, Duplicate> {
+        let &PlainLine { id, rev, document, ref simple } = line;
+        if check_size(document, limits).is_err() {
+            return Ok(false);
+        }
         let named = Named { id, rev, digest: app_digest(id, rev, document), bytes: document.len() };
-        self.add(named, |records| write_record(records, id, rev, document, limits))
+        let written = self.add_valid(&named, |records| match simple {
+            Some(simple) => write_simple(records, id, rev, document, simple),
+            None => write_record(records, id, rev, document, limits),
+        })?;
+        Ok(written.is_ok())
     }
 
     fn add(
         &mut self,
-        app: Named<'_>,
+        app: &Named<'_>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), DocumentError>,
     ) -> Result<(), Duplicate> {
+        if let Err(error) = self.add_valid(app, write)? {
+            self.invalid.push(app.invalid(error));
+            let (place, hash) = (place_of_invalid(self.invalid.len() - 1), self.hasher.hash_one(app.id));
+            let Self { records, invalid, index, hasher, .. } = self;
+            index.insert_unique(hash, place, |&place| hasher.hash_one(id_at(records, invalid, place)));
+            self.count(app);
+        }
+        Ok(())
+    }
+
+    /// Adds the app if its record can be written; else nothing has changed.
+    fn add_valid(
+        &mut self,
+        app: &Named<'_>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), DocumentError>,
+    ) -> Result<Result<(), DocumentError>, Duplicate> {
         let Self { records, invalid, index, hasher, .. } = self;
-        let id_at = |place: u32| id_at(records, invalid, place);
-        let entry = index.entry(
-            hasher.hash_one(app.id),
-            |&place| id_at(place) == app.id,
-            |&place| hasher.hash_one(id_at(place)),
-        );
-        let Entry::Vacant(entry) = entry else {
+        let is_it = |&place: &u32| id_at(records, invalid, place) == app.id;
+        let rehash = |&place: &u32| hasher.hash_one(id_at(records, invalid, place));
+        let Entry::Vacant(entry) = index.entry(hasher.hash_one(app.id), is_it, rehash) else {
             return Err(Duplicate { app: app.app_id() });
         };
-        records.resize(records.len().next_multiple_of(ALIGNMENT), 0);
-        let start = records.len();
-        let place = match place_of_record(start).and_then(|place| write(records).map(|()| place)) {
-            Ok(place) => {
-                self.valid += 1;
-                place
-            }
+        let before = records.len();
+        records.resize(before.next_multiple_of(ALIGNMENT), 0);
+        match place_of_record(records.len()).and_then(|place| write(records).map(|()| place)) {
+            Ok(place) => entry.insert(place),
             Err(error) => {
-                records.truncate(start);
-                invalid.push(app.invalid(error));
-                place_of_invalid(invalid.len() - 1)
+                records.truncate(before);
+                return Ok(Err(error));
             }
         };
-        entry.insert(place);
+        self.valid += 1;
+        self.count(app);
+        Ok(Ok(()))
+    }
+
+    fn count(&mut self, app: &Named<'_>) {
         let bytes = app.bytes as u64;
         self.digest = self.digest.plus(app.digest);
         self.bytes = self.bytes.saturating_add(bytes);
         self.largest = self.largest.max(bytes);
-        Ok(())
     }
 
     /// The number of apps, invalid ones too.

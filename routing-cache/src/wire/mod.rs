@@ -7,10 +7,12 @@
 
 mod batch;
 mod changes;
+mod cursor;
 mod document;
 pub mod encode;
 mod error;
 mod lines;
+mod plain;
 mod raw;
 mod snapshot;
 #[cfg(test)]
@@ -24,10 +26,13 @@ pub use document::{DocumentError, parse_document};
 pub use error::WireError;
 pub use snapshot::{SnapshotCandidate, SnapshotDecoder};
 
+use document::Simple;
+
 use crate::{
     limits::{LimitName, Limits},
     model::{
-        App, AppId, AppRecord, Digest, Epoch, Generation, HostRef, Record, RecordParts, RecordTooLarge, Rev, app_digest,
+        App, AppId, AppRecord, Digest, Epoch, Generation, HostPattern, HostRef, Record, RecordParts, RecordTooLarge,
+        Rev, app_digest,
     },
 };
 
@@ -59,17 +64,55 @@ impl Incoming {
 fn read_record(id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<AppRecord, DocumentError> {
     let mut record = Vec::new();
     write_record(&mut record, id, rev, document, limits)?;
-    Record::at(&record, 0).map(AppRecord::copy_of).ok_or_else(|| DocumentError::new(RecordTooLarge.to_string()))
+    Record::at(&record, 0).map(AppRecord::copy_of).ok_or_else(|| too_large(RecordTooLarge))
 }
 
 /// Appends the record of an app to `out`, which is left as it was where the document is not valid.
 fn write_record(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<(), DocumentError> {
     check_size(document, limits)?;
-    let spec = parse_document(document)?;
-    let hosts: Vec<HostRef<'_>> = spec.hosts.iter().map(HostRef::of).collect();
+    if let Some(simple) = Simple::read(document) {
+        return write_simple(out, id, rev, document, &simple);
+    }
+    let spec = document::parse_any(document)?;
+    let hosts = hosts_in(document, &spec.hosts);
     let endpoints = u32::try_from(spec.endpoint_count()).unwrap_or(u32::MAX);
-    let parts = RecordParts { id, rev, document, endpoints, hosts: &hosts };
-    parts.write(out).map(drop).map_err(|error| DocumentError::new(error.to_string()))
+    RecordParts { id, rev, document, endpoints, hosts: &hosts }.write(out).map(drop).map_err(too_large)
+}
+
+/// [`write_record`] of a document that was read, and is not over its limit.
+fn write_simple(
+    out: &mut Vec<u8>,
+    id: &str,
+    rev: Rev,
+    document: &[u8],
+    simple: &Simple<'_>,
+) -> Result<(), DocumentError> {
+    let endpoints = u32::try_from(simple.endpoint_count()).unwrap_or(u32::MAX);
+    RecordParts { id, rev, document, endpoints, hosts: &simple.hosts }.write(out).map(drop).map_err(too_large)
+}
+
+/// The hosts, with their names as slices of the document where they stand in it as they are: those take no room in a
+/// record. They are looked for in their order, and not any more after one was not found, so that it takes linear time.
+fn hosts_in<'a>(document: &'a [u8], hosts: &'a [HostPattern]) -> Vec<HostRef<'a>> {
+    let mut rest = document;
+    let mut place = |host: &'a HostPattern| {
+        let host = host.as_ref();
+        let Some(at) = memchr::memmem::find(rest, host.name.as_bytes()) else {
+            rest = &[];
+            return host;
+        };
+        let (name, after) = rest
+            .split_at_checked(at)
+            .and_then(|(_, found)| found.split_at_checked(host.name.len()))
+            .unwrap_or_default();
+        rest = after;
+        HostRef { name: std::str::from_utf8(name).unwrap_or(host.name), ..host }
+    };
+    hosts.iter().map(|host| place(host)).collect()
+}
+
+fn too_large(error: RecordTooLarge) -> DocumentError {
+    DocumentError::new(error.to_string())
 }
 
 /// The app of a record, ready for requests.

@@ -7,7 +7,7 @@
 //! error, since a table that is only partly understood is not understood. One document that is not valid is not an
 //! error of the snapshot (see [`Batch::invalid`]), nor is one over `app_bytes`; a line over [`Limits::line_bytes`] is.
 
-use super::{Batch, ShrinkOk, WireError, lines::Lines, raw};
+use super::{Batch, ShrinkOk, WireError, lines::Lines, plain::PlainLine, raw};
 use crate::{
     limits::{LimitName, Limits},
     model::{Digest, Epoch, Generation, Rev},
@@ -167,6 +167,12 @@ fn begin(limits: &Limits, number: u64, line: &[u8]) -> Result<Body, WireError> {
 impl Body {
     /// True when the line was `end`.
     fn line(&mut self, limits: &Limits, number: u64, line: &[u8]) -> Result<bool, WireError> {
+        if let Some(line) = PlainLine::read(line) {
+            check_limit(self.count() + 1, LimitName::SnapshotApps, limits.snapshot_apps)?;
+            if self.apps.read_line(&line, limits)? {
+                return Ok(false);
+            }
+        }
         match raw::read(number, line)? {
             raw::Line { begin: None, end: Some(end), app: None, .. } => self.check_end(number, &end).map(|()| true),
             raw::Line { begin: None, end: None, app: Some(app), rev: Some(rev), spec: Some(spec) } => {
