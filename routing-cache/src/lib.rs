@@ -15,4 +15,5 @@ pub mod model;
 pub mod state;
 pub mod store;
 pub mod table;
+pub mod updater;
 pub mod wire;
