@@ -18,7 +18,9 @@ fn main() {
     let apps = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000);
     let simple = |n: u64| {
         let (high, low) = (n >> 8 & 0xff, n & 0xff);
-        format!(r#"{{"hosts":["app-{n}.example.com"],"endpoints":["10.0.{high}.{low}:8080","10.1.{high}.{low}:8080"]}}"#)
+        format!(
+            r#"{{"hosts":["app-{n}.example.com"],"endpoints":["10.0.{high}.{low}:8080","10.1.{high}.{low}:8080"]}}"#
+        )
     };
     let spaced = |n: u64| simple(n).replace(':', ": ").replace("8080", "80").replace(": 80", ":80");
     let long = |n: u64| {
