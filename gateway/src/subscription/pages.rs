@@ -2,7 +2,7 @@
 
 use routing_cache::{
     limits::Limits,
-    updater::Position,
+    state::Position,
     wire::{Changes, GatheredChanges},
 };
 
