@@ -54,7 +54,12 @@ impl Draft {
 
     /// As [`Draft::carry_out`], for a complete snapshot whose apps `arriving` are not served as they came: says who
     /// loses. The table is to be [built](Draft::build).
-    pub(super) fn carry_out_whole(&mut self, verdict: &Verdict, batch: &Batch, mut arriving: Vec<Record<'_>>) -> Losers {
+    pub(super) fn carry_out_whole<'a>(
+        &mut self,
+        verdict: &Verdict,
+        batch: &'a Batch,
+        mut arriving: Vec<Record<'a>>,
+    ) -> Losers {
         self.save_whole();
         let gone: Gone = self.let_go(verdict).into_iter().collect();
         let released = std::mem::take(&mut self.arriving);

@@ -120,7 +120,8 @@ impl Draft {
         for app in batch.invalid() {
             known += usize::from(self.before.table.app(app.id.as_str()).is_some());
             let number = Number { rev: app.rev, digest: app.digest };
-            let is_news = if complete { self.is_news(&app.id, number) } else { self.count_received(&app.id, Some(number)) };
+            let is_news =
+                if complete { self.is_news(&app.id, number) } else { self.count_received(&app.id, Some(number)) };
             match self.classify(app.id.as_str(), app.rev, None) {
                 Class::Invalid => self.take_invalid(&app.id, number, app.error.clone(), is_news),
                 class => self.note(&app.id, class, || number),

@@ -199,7 +199,8 @@ mod tests {
         };
         let mut table = Table::default();
         table.upsert(read("owner".into(), 1)).unwrap();
-        let apps: Vec<AppRecord> = (0..500).map(|n| read(format!("app-{n:03}"), 2)).chain([read("owner".into(), 3)]).collect();
+        let apps: Vec<AppRecord> =
+            (0..500).map(|n| read(format!("app-{n:03}"), 2)).chain([read("owner".into(), 3)]).collect();
         let lost = owners(&table, &apps);
         assert!(lost.iter().take(500).all(|owner| owner.as_deref() == Some("owner")));
         assert_eq!(lost.last(), Some(&None));

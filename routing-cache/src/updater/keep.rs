@@ -1,11 +1,6 @@
 //! A commit: save, then swap. And what is kept beside it: the flat base, the tables that readers still have, the sizes.
 
-use std::{
-    collections::HashSet,
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Sizes, Summary, Updater, draft::Draft};
 use crate::{

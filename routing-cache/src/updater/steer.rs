@@ -132,7 +132,8 @@ impl Updater {
         let lost = contest(&Table::default(), &Gone::default(), &records, &Map::default());
         let losers = records.iter().zip(lost).filter(|(_, lost)| lost.is_some()).map(|(app, _)| app.app_id());
         let losers: Gone = losers.collect();
-        let invalid: Vec<AppId> = batch.invalid().iter().map(|app| app.id.clone()).chain(losers.iter().cloned()).collect();
+        let invalid: Vec<AppId> =
+            batch.invalid().iter().map(|app| app.id.clone()).chain(losers.iter().cloned()).collect();
         let mut table = table_of(batch, &losers).map_err(|taken| SteerError::Inconsistent(taken.to_string()))?;
         for app in invalid.iter().filter_map(|id| self.state.table.app(id.as_str())) {
             // ignored: what it had is another's now, and that one was asked for
