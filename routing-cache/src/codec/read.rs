@@ -57,6 +57,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// All that is left.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// A length of 32 bits and so many bytes, to be read on their own.
     ///
     /// # Errors

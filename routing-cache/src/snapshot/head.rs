@@ -31,7 +31,7 @@ impl Head {
             out.extend_from_slice(&apps.to_le_bytes());
             out.extend_from_slice(&digest.0.to_le_bytes());
         }
-        let base = base_to_bytes(&self.base);
+        let base = self.base.to_bytes();
         out.extend_from_slice(&u32::try_from(base.len()).unwrap_or(u32::MAX).to_le_bytes());
         out.extend_from_slice(&base);
         out
@@ -45,37 +45,7 @@ impl Head {
         let received = from.option("flag for what was received", |from| {
             Ok((read_position(from)?, from.u64("number of apps")?, from.digest()?))
         })?;
-        let base = base_from_bytes(&mut from.part("head of a table")?)?;
-        Ok(Self { sequence, meta, received, base })
+        let base = from.part("head of a table")?;
+        Ok(Self { sequence, meta, received, base: BaseHead::from_bytes(base.rest()) })
     }
-}
-
-fn base_to_bytes(base: &BaseHead) -> Vec<u8> {
-    let BaseHead { seed, check, apps, exact, wildcard, endpoints, documents, digest, records, buckets } = base;
-    let mut out = Vec::new();
-    for number in [seed, check, apps, exact, wildcard, endpoints, documents] {
-        out.extend_from_slice(&number.to_le_bytes());
-    }
-    out.extend_from_slice(&digest.0.to_le_bytes());
-    out.extend_from_slice(&records.to_le_bytes());
-    for number in buckets {
-        out.extend_from_slice(&number.to_le_bytes());
-    }
-    out
-}
-
-fn base_from_bytes(from: &mut Reader<'_>) -> Result<BaseHead, Malformed> {
-    let what = "head of a table";
-    Ok(BaseHead {
-        seed: from.u64(what)?,
-        check: from.u64(what)?,
-        apps: from.u64(what)?,
-        exact: from.u64(what)?,
-        wildcard: from.u64(what)?,
-        endpoints: from.u64(what)?,
-        documents: from.u64(what)?,
-        digest: from.digest()?,
-        records: from.u64(what)?,
-        buckets: [from.u64(what)?, from.u64(what)?, from.u64(what)?],
-    })
 }

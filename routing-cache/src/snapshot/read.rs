@@ -30,11 +30,6 @@ pub fn read(file: &mut dyn ReadFile) -> Result<Snapshot, ReadError> {
         Received { apps, digest, ..nothing }
     });
     let mut loading = Loading { loader, received, tombstones: Tombstones::default(), counts: Counts::default() };
-    let room = head.base.records.saturating_sub(loading.loader.records().capacity() as u64);
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    if loading.loader.records().try_reserve_exact(room).is_err() {
-        return Err(blocks.error(Fault::Table("there is no memory for it".to_owned())));
-    }
     loop {
         let block = blocks.next()?;
         if block.kind == KIND_RECORDS {

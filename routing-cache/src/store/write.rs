@@ -1,6 +1,6 @@
 //! How a change and a whole state become durable.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     disk::StagedFile,
@@ -178,8 +178,8 @@ impl Store {
 }
 
 /// The table as one flat base.
-pub(super) fn flat(table: &Table) -> std::sync::Arc<Base> {
-    std::sync::Arc::new(table.to_base())
+pub(super) fn flat(table: &Table) -> Arc<Base> {
+    if table.is_flat() { Arc::clone(table.base()) } else { Arc::new(table.to_base()) }
 }
 
 /// Writes a snapshot under its staged name, synced. It returns its size.
