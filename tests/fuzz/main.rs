@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use checks::Check;
 use mutate::Mutator;
 
 /// Mutations for each target.
@@ -53,21 +54,20 @@ fn run(target: &str) {
         corpus.len() >= 2 && corpus.iter().all(|input| input.len() <= MAX_CORPUS_BYTES),
         "small files, two at least"
     );
-    for input in &corpus {
-        attempt(check, input, "of the corpus");
-    }
+    let valid = corpus.iter().filter(|input| attempt(check, input, "of the corpus")).count();
+    assert!(valid > 0 && valid < corpus.len(), "valid inputs and others: {valid} of {} are valid", corpus.len());
     let seed = number("HOLDGATE_FUZZ_SEED").unwrap_or(1);
-    let mut mutator = Mutator::new(seed, &corpus);
-    for run in 0..number("HOLDGATE_FUZZ_RUNS").unwrap_or(RUNS) {
+    let (runs, mut mutator) = (number("HOLDGATE_FUZZ_RUNS").unwrap_or(RUNS), Mutator::new(seed, &corpus));
+    for run in 0..runs {
         attempt(check, &mutator.next(), &format!("of HOLDGATE_FUZZ_SEED={seed}, number {run}"));
     }
 }
 
-fn attempt(check: fn(&[u8]), input: &[u8], which: &str) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(input))) {
+fn attempt(check: Check, input: &[u8], which: &str) -> bool {
+    catch_unwind(AssertUnwindSafe(|| check(input))).unwrap_or_else(|panic| {
         eprintln!("input {which}: b\"{}\"", input.escape_ascii());
-        resume_unwind(panic);
-    }
+        resume_unwind(panic)
+    })
 }
 
 fn number(variable: &str) -> Option<u64> {
