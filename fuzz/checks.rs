@@ -1,5 +1,5 @@
 //! What must hold of any bytes: one function for each target. It panics where that does not hold, and says whether the
-//! bytes were valid, so that whoever has a corpus can see that both kinds are in it.
+//! bytes were valid: without that, a reader that refuses everything would pass.
 //!
 //! Included by the fuzz targets, and by tests/fuzz, which runs all of [`TARGETS`] with every test run.
 
@@ -67,8 +67,8 @@ pub fn document(bytes: &[u8]) -> bool {
 
 /// The body of GET /v1/snapshot: as it is, and with a beginning and an end that fit its lines.
 pub fn snapshot_body(bytes: &[u8]) -> bool {
-    let mended = one_snapshot(&mended(bytes));
-    one_snapshot(bytes) || mended
+    one_snapshot(&mended(bytes));
+    one_snapshot(bytes)
 }
 
 /// The lines of `bytes` between its first and its last as they are, with a count and a digest that fit.
