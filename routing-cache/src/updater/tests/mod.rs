@@ -3,9 +3,12 @@
 
 mod bad_answers;
 mod boot;
+mod deleted;
+mod epochs;
 mod guarding;
 mod hosts;
 mod invalid;
+mod keeping;
 mod offers;
-mod property;
 mod rig;
+mod steering;
