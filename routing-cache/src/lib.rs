@@ -13,5 +13,7 @@ pub mod limits;
 pub mod live;
 pub mod model;
 pub mod state;
+pub mod store;
 pub mod table;
+pub mod updater;
 pub mod wire;

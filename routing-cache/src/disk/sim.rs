@@ -22,9 +22,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
-use super::{Disk, Lock, LockError, StagedFile};
+use super::{Disk, Lock, LockError, ReadFile, StagedFile};
 
 pub use state::Failure;
 use state::{FileId, Operation, State, Verdict};
@@ -131,6 +131,20 @@ impl Disk for SimDisk {
         })
     }
 
+    fn open(&self, file: &Path) -> io::Result<Box<dyn ReadFile>> {
+        let content = self.step(Operation::Read, |state| state.content(file))?;
+        Ok(Box::new(SimReading { disk: self.clone(), length: content.len() as u64, rest: content }))
+    }
+
+    fn append_to(&self, file: &Path) -> io::Result<Box<dyn StagedFile>> {
+        let id = self.step(Operation::Change, |state| state.id(file))?;
+        Ok(Box::new(SimFile { disk: self.clone(), id }))
+    }
+
+    fn size(&self, file: &Path) -> io::Result<u64> {
+        self.step(Operation::Read, |state| Ok(state.content(file)?.len() as u64))
+    }
+
     fn create(&self, file: &Path) -> io::Result<Box<dyn StagedFile>> {
         let id = self.step(Operation::Grow, |state| state.create(file))?;
         Ok(Box::new(SimFile { disk: self.clone(), id }))
@@ -188,6 +202,48 @@ impl StagedFile for SimFile {
             state.give_up(id);
         }
         synced
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let id = self.id;
+        self.disk.step(Operation::Change, |state| {
+            state.truncate(id, length);
+            Ok(())
+        })
+    }
+}
+
+/// A file of the simulated disk, open for reading; it is seen as it was when it was opened.
+struct SimReading {
+    disk: SimDisk,
+    rest: Bytes,
+    length: u64,
+}
+
+impl io::Read for SimReading {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let wanted = into.len().min(self.rest.len());
+        let read =
+            self.disk.step(Operation::Read, |state| Ok(if wanted > 1 { 1 + state.below(wanted) } else { wanted }))?;
+        self.rest.split_to(read).copy_to_slice(into.get_mut(..read).unwrap_or_default());
+        Ok(read)
+    }
+}
+
+impl ReadFile for SimReading {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read_onto(&mut self, into: &mut Vec<u8>, length: usize) -> io::Result<usize> {
+        let wanted = length.min(self.rest.len());
+        self.disk.step(Operation::Read, |_| Ok(()))?;
+        into.extend_from_slice(&self.rest.split_to(wanted));
+        Ok(wanted)
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use super::HostRef;
+
 /// The longest DNS name in text, in bytes. Source: RFC 1035, 2.3.4 (255 octets on the wire).
 pub const MAX_HOST_BYTES: usize = 253;
 
@@ -47,9 +49,19 @@ impl FromStr for HostPattern {
     type Err = HostPatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        HostRef::parse(text).map(HostRef::to_pattern)
+    }
+}
+
+impl<'a> HostRef<'a> {
+    /// Reads a host as it stands in a document, without a copy of it.
+    ///
+    /// # Errors
+    /// When it is not a host that an app may claim.
+    pub fn parse(text: &'a str) -> Result<Self, HostPatternError> {
         let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |name| (name, true));
         check_name(name)?;
-        Ok(if wildcard { Self::Wildcard(Arc::from(name)) } else { Self::Exact(Arc::from(name)) })
+        Ok(Self { name, wildcard })
     }
 }
 

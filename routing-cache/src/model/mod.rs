@@ -25,6 +25,6 @@ pub use route::{
 };
 pub use time::{DurationError, Now, WallTime, parse_duration};
 pub use upstream::{
-    Address, AddressError, Balance, Endpoint, HashKey, HealthCheck, MAX_UNIX_PATH_BYTES, Protocol, Upstream,
-    UpstreamTls,
+    Address, AddressError, AddressRef, Balance, Endpoint, HashKey, HealthCheck, MAX_UNIX_PATH_BYTES, Protocol,
+    Upstream, UpstreamTls,
 };

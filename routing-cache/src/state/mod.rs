@@ -3,10 +3,9 @@
 //! A [`State`] changes only by a [`Change`], which is what the journal keeps: applied to the same state it makes the same
 //! state. Nothing here judges; [`crate::updater`] makes the changes, [`crate::store`] keeps them.
 
+mod ids;
 mod received;
 mod tombstones;
-
-use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     guard::Evidence,
@@ -14,7 +13,7 @@ use crate::{
     table::{HostTaken, Table},
 };
 
-pub use received::{Difference, Kind, Number, Position, Received};
+pub use received::{Difference, Differences, Kind, Number, Position, Received};
 pub use tombstones::{MAX_TOMBSTONES, Tombstones};
 
 /// Epochs remembered as retired at most, newest first.
@@ -137,7 +136,8 @@ impl State {
         Ok(())
     }
 
-    fn step(&mut self, op: &Op) -> Result<(), HostTaken> {
+    /// One step. See [`State::apply`].
+    pub(crate) fn step(&mut self, op: &Op) -> Result<(), HostTaken> {
         match op {
             Op::Remove(id) => drop(self.table.remove(id.as_str())),
             Op::Put(record) => drop(self.table.upsert(record.clone())?),
@@ -153,7 +153,7 @@ impl State {
             }
             Op::Bury(id, rev) => self.tombstones.bury(id.clone(), *rev),
             Op::Unbury(id) => self.tombstones.unbury(id),
-            Op::UnburyAll => self.tombstones = Tombstones::default(),
+            Op::UnburyAll => self.tombstones.clear(),
         }
         Ok(())
     }
@@ -170,9 +170,9 @@ impl State {
         self.meta.provenance.generation
     }
 
-    /// The same differences, shared.
+    /// What is not served as received; `None` before anything was received.
     #[must_use]
-    pub fn differences(&self) -> Option<&Arc<BTreeMap<AppId, Difference>>> {
+    pub fn differences(&self) -> Option<&Differences> {
         self.received.as_ref().map(|received| &received.differences)
     }
 }

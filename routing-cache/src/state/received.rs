@@ -4,8 +4,9 @@
 //! Almost every app is served as it was received, so only the [`Difference`]s are kept: an app without one was received
 //! as it is served. Invariant: `apps` and `digest` are those of the served table with every difference applied.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
+use super::ids::IdMap;
 use crate::model::{AppId, AppRecord, Digest, Epoch, Generation, Record, Rev};
 
 /// The orchestrator's position the gateway has received: what `since` and `epoch` of the next changes call are.
@@ -35,8 +36,19 @@ pub struct Received {
     pub apps: u64,
     /// Its digest.
     pub digest: Digest,
-    /// Shared until it changes: while much is held it is large, and most updates leave it as it is.
-    pub differences: Arc<BTreeMap<AppId, Difference>>,
+    /// How apps differ from what is served of them.
+    pub differences: Differences,
+}
+
+/// The apps that are not served as received, by id. Cloning is cheap, also when there are a million, and so is a change
+/// after it.
+#[derive(Clone, Debug, Default)]
+pub struct Differences {
+    all: IdMap<Arc<Difference>>,
+    held: usize,
+    invalid: usize,
+    waiting: usize,
+    resurrected: usize,
 }
 
 /// How what was received of an app differs from what is served of it.
@@ -101,18 +113,86 @@ impl Received {
     /// Nothing, at a position.
     #[must_use]
     pub fn nothing(position: Position) -> Self {
-        Self { position, apps: 0, digest: Digest::default(), differences: Arc::default() }
+        Self { position, apps: 0, digest: Digest::default(), differences: Differences::default() }
     }
 
     /// Notes how an app differs from what is served of it.
     pub fn differ(&mut self, id: AppId, difference: Difference) {
-        Arc::make_mut(&mut self.differences).insert(id, difference);
+        self.differences.insert(id, difference);
     }
 
     /// Notes that an app was received as it is served.
     pub fn agree(&mut self, id: &AppId) {
-        if self.differences.contains_key(id) {
-            Arc::make_mut(&mut self.differences).remove(id);
+        self.differences.remove(id.as_str());
+    }
+}
+
+impl Differences {
+    /// How the app differs, if it does.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Difference> {
+        self.all.get(id).map(Arc::as_ref)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// True when all is served as received.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.len() == 0
+    }
+
+    /// All, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&AppId, &Difference)> {
+        self.all.iter().map(|(id, difference)| (id, &**difference))
+    }
+
+    /// How many apps the guard holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many apps are reported as invalid.
+    #[must_use]
+    pub fn invalid(&self) -> usize {
+        self.invalid
+    }
+
+    /// How many apps wait for a host.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many apps are back that were deleted, and refused.
+    #[must_use]
+    pub fn resurrected(&self) -> usize {
+        self.resurrected
+    }
+
+    fn insert(&mut self, id: AppId, difference: Difference) {
+        self.count(&difference.kind, usize::wrapping_add);
+        if let Some(before) = self.all.insert(id, Arc::new(difference)) {
+            self.count(&before.kind, usize::wrapping_sub);
         }
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(before) = self.all.remove(id) {
+            self.count(&before.kind, usize::wrapping_sub);
+        }
+    }
+
+    fn count(&mut self, kind: &Kind, add: fn(usize, usize) -> usize) {
+        let one = |is: bool| usize::from(is);
+        self.held = add(self.held, one(kind.is_held()));
+        self.invalid = add(self.invalid, one(kind.is_invalid()));
+        self.waiting = add(self.waiting, one(matches!(kind, Kind::Waiting(..))));
+        self.resurrected = add(self.resurrected, one(matches!(kind, Kind::Resurrected(_))));
     }
 }

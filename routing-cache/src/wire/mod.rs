@@ -5,11 +5,14 @@
 //! or not at all ([`WireError`]); within one, a document that is not valid spoils its own app alone ([`DocumentError`]).
 //! Input never panics, and never costs more memory than the limits allow.
 
+mod batch;
 mod changes;
+mod cursor;
 mod document;
 pub mod encode;
 mod error;
 mod lines;
+mod plain;
 mod raw;
 mod snapshot;
 #[cfg(test)]
@@ -17,14 +20,20 @@ mod tests;
 
 use bytes::Bytes;
 
+pub use batch::{Batch, Duplicate, InvalidApp};
 pub use changes::{Changes, ChangesPage, parse_changes};
 pub use document::{DocumentError, parse_document};
 pub use error::WireError;
 pub use snapshot::{SnapshotCandidate, SnapshotDecoder};
 
+use document::Simple;
+
 use crate::{
     limits::{LimitName, Limits},
-    model::{App, AppId, AppRecord, Digest, Epoch, Generation, HostRef, Record, RecordParts, Rev, app_digest},
+    model::{
+        App, AppId, AppRecord, Digest, Epoch, Generation, HostPattern, HostRef, Record, RecordParts, RecordTooLarge,
+        Rev, app_digest,
+    },
 };
 
 /// One app of an answer: its identity is known even where its document is invalid.
@@ -47,17 +56,63 @@ impl Incoming {
     #[must_use]
     pub fn read(id: AppId, rev: Rev, document: &[u8], limits: &Limits) -> Self {
         let digest = app_digest(id.as_str(), rev, document);
-        let app = check_size(document, limits).and_then(|()| read_record(id.as_str(), rev, document));
+        let app = read_record(id.as_str(), rev, document, limits);
         Self { id, rev, digest, bytes: document.len(), app }
     }
 }
 
-/// A document that is not larger than it may be, as a record.
-fn read_record(id: &str, rev: Rev, document: &[u8]) -> Result<AppRecord, DocumentError> {
-    let spec = parse_document(document)?;
-    let hosts: Vec<HostRef<'_>> = spec.hosts.iter().map(HostRef::of).collect();
+fn read_record(id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<AppRecord, DocumentError> {
+    let mut record = Vec::new();
+    write_record(&mut record, id, rev, document, limits)?;
+    Record::at(&record, 0).map(AppRecord::copy_of).ok_or_else(|| too_large(RecordTooLarge))
+}
+
+/// Appends the record of an app to `out`, which is left as it was where the document is not valid.
+fn write_record(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<(), DocumentError> {
+    check_size(document, limits)?;
+    if let Some(simple) = Simple::read(document) {
+        return write_simple(out, id, rev, document, &simple);
+    }
+    let spec = document::parse_any(document)?;
+    let hosts = hosts_in(document, &spec.hosts);
     let endpoints = u32::try_from(spec.endpoint_count()).unwrap_or(u32::MAX);
-    AppRecord::new(&RecordParts { id, rev, document, endpoints, hosts: &hosts }).map_err(|error| DocumentError::new(error.to_string()))
+    RecordParts { id, rev, document, endpoints, hosts: &hosts }.write(out).map(drop).map_err(too_large)
+}
+
+/// [`write_record`] of a document that was read, and is not over its limit.
+fn write_simple(
+    out: &mut Vec<u8>,
+    id: &str,
+    rev: Rev,
+    document: &[u8],
+    simple: &Simple<'_>,
+) -> Result<(), DocumentError> {
+    let endpoints = u32::try_from(simple.endpoint_count()).unwrap_or(u32::MAX);
+    RecordParts { id, rev, document, endpoints, hosts: &simple.hosts }.write(out).map(drop).map_err(too_large)
+}
+
+/// The hosts, with their names as slices of the document where they stand in it as they are: those take no room in a
+/// record. They are looked for in their order, and not any more after one was not found, so that it takes linear time.
+fn hosts_in<'a>(document: &'a [u8], hosts: &'a [HostPattern]) -> Vec<HostRef<'a>> {
+    let mut rest = document;
+    let mut place = |host: &'a HostPattern| {
+        let host = host.as_ref();
+        let Some(at) = memchr::memmem::find(rest, host.name.as_bytes()) else {
+            rest = &[];
+            return host;
+        };
+        let (name, after) = rest
+            .split_at_checked(at)
+            .and_then(|(_, found)| found.split_at_checked(host.name.len()))
+            .unwrap_or_default();
+        rest = after;
+        HostRef { name: std::str::from_utf8(name).unwrap_or(host.name), ..host }
+    };
+    hosts.iter().map(|host| place(host)).collect()
+}
+
+fn too_large(error: RecordTooLarge) -> DocumentError {
+    DocumentError::new(error.to_string())
 }
 
 /// The app of a record, ready for requests.

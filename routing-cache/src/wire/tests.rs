@@ -15,7 +15,7 @@ fn epoch(text: &str) -> Epoch {
 }
 
 fn digest_of(apps: &[(&str, u64, &str)]) -> Digest {
-    let digests = apps.iter().map(|(app, rev, spec)| app_digest(&id(app), Rev(*rev), spec.as_bytes()));
+    let digests = apps.iter().map(|(app, rev, spec)| app_digest(app, Rev(*rev), spec.as_bytes()));
     digests.fold(Digest::default(), Digest::plus)
 }
 
@@ -46,7 +46,7 @@ mod digest {
         fn it_does_not_depend_on_order_and_a_delta_changes_it(
             mut apps in prop::collection::vec(("[a-z]{1,8}", any::<u64>(), ".{0,20}"), 1..8),
         ) {
-            let number = |(app, rev, spec): &(String, u64, String)| app_digest(&id(app), Rev(*rev), spec.as_bytes());
+            let number = |(app, rev, spec): &(String, u64, String)| app_digest(app, Rev(*rev), spec.as_bytes());
             let sum = |apps: &[(String, u64, String)]| apps.iter().map(number).fold(Digest::default(), Digest::plus);
             let whole = sum(&apps);
             apps.reverse();
@@ -125,7 +125,7 @@ mod snapshot {
         let count = apps.len() as u64;
         let mut out = encode::snapshot_begin(&epoch("01J9"), Generation(7), true, count);
         for (app, rev, spec) in apps {
-            encode::snapshot_app(&mut out, &id(app), Rev(*rev), spec.as_bytes());
+            encode::snapshot_app(&mut out, app, Rev(*rev), spec.as_bytes());
         }
         out.extend(encode::snapshot_end(count, digest_of(apps)));
         String::from_utf8(out).unwrap()
@@ -156,12 +156,13 @@ mod snapshot {
         assert_eq!((candidate.shrink_ok, candidate.partial), (None, None));
         assert_eq!(candidate.digest, digest_of(&[("shop", 1, SHOP), ("blog", 2, BLOG)]));
         assert_eq!(candidate.bytes, two().len() as u64);
-        let [shop, blog] = &candidate.apps[..] else { panic!("{:?}", candidate.apps) };
-        let app = shop.app.as_ref().unwrap();
-        assert_eq!((&app.id, app.rev, app.digest), (&id("shop"), Rev(1), shop.digest));
-        assert_eq!(app.document, SHOP);
-        assert_eq!(app.spec, parse_document(SHOP.as_bytes()).unwrap());
-        assert_eq!((blog.bytes, blog.rev), (BLOG.len(), Rev(2)));
+        let shop = candidate.apps.get("shop").unwrap();
+        assert_eq!((shop.id(), shop.rev(), shop.endpoints()), ("shop", Rev(1), 1));
+        assert_eq!(shop.document(), SHOP.as_bytes());
+        assert_eq!(shop.hosts().map(|host| host.to_string()).collect::<Vec<_>>(), ["shop.example.com"]);
+        assert_eq!(compile(shop).unwrap().spec, parse_document(SHOP.as_bytes()).unwrap());
+        let blog = candidate.apps.get("blog").unwrap();
+        assert_eq!((blog.document().len(), blog.rev()), (BLOG.len(), Rev(2)));
     }
 
     #[test]
@@ -189,7 +190,7 @@ mod snapshot {
     fn the_digest_is_over_the_bytes_as_sent() {
         let spaced = SHOP.replace("\":", "\" : ");
         let candidate = decode(&body(&[("shop", 1, &spaced)])).unwrap();
-        assert_eq!(candidate.apps[0].app.as_ref().unwrap().document, spaced);
+        assert_eq!(candidate.apps.get("shop").unwrap().document(), spaced.as_bytes());
         assert_eq!(label(&body(&[("shop", 1, SHOP)]).replace(SHOP, &spaced)), "wrong-digest");
     }
 
@@ -198,8 +199,9 @@ mod snapshot {
         for bad in ["{}", "null", "7", "\"x\"", r#"{"hosts":["A"],"endpoints":[]}"#, &"[".repeat(500)] {
             let whole = if bad.starts_with('[') { format!("{bad}{}", "]".repeat(500)) } else { bad.to_owned() };
             let candidate = decode(&body(&[("bad", 1, &whole), ("shop", 2, SHOP)])).unwrap();
-            assert!(candidate.apps[0].app.is_err() && candidate.apps[1].app.is_ok(), "{bad}");
-            assert_eq!(candidate.apps[0].id, id("bad"));
+            let [invalid] = candidate.apps.invalid() else { panic!("{bad}: {candidate:?}") };
+            assert_eq!((&invalid.id, invalid.rev, invalid.bytes), (&id("bad"), Rev(1), whole.len()));
+            assert_eq!(candidate.apps.records().map(Record::id).collect::<Vec<_>>(), ["shop"], "{bad}");
         }
     }
 
@@ -208,17 +210,20 @@ mod snapshot {
         let limits = Limits { app_bytes: SHOP.len() as u64, ..Limits::default() };
         let long = SHOP.replace(':', ": ");
         let candidate = decode_with(limits, &body(&[("long", 1, &long), ("shop", 2, SHOP)])).unwrap();
-        let error = candidate.apps[0].app.clone().unwrap_err().to_string();
-        assert_eq!(error, format!("is {} bytes long, the limit app_bytes is {}", long.len(), SHOP.len()));
-        assert!(candidate.apps[1].app.is_ok());
-        assert_eq!(candidate.apps[0].bytes, long.len());
+        let invalid = candidate.apps.get_invalid("long").unwrap();
+        assert_eq!(
+            invalid.error.to_string(),
+            format!("is {} bytes long, the limit app_bytes is {}", long.len(), SHOP.len())
+        );
+        assert!(candidate.apps.get("shop").is_some());
+        assert_eq!((invalid.bytes, candidate.apps.largest()), (long.len(), long.len() as u64));
     }
 
     #[test]
     fn a_line_too_long_to_hold_ends_the_snapshot() {
         let limits = Limits { app_bytes: 1000, changes_bytes: 5000, ..Limits::default() };
         let padded = |length: usize| format!("{{\"x\":\"{}\"}}", "x".repeat(length));
-        assert!(decode_with(limits, &body(&[("long", 1, &padded(5000))])).unwrap().apps[0].app.is_err());
+        assert_eq!(decode_with(limits, &body(&[("long", 1, &padded(5000))])).unwrap().apps.invalid().len(), 1);
         let error = decode_with(limits, &body(&[("long", 1, &padded(7048))])).unwrap_err();
         assert_eq!(error, WireError::TooLarge { limit: LimitName::LineBytes, allowed: 7048 });
         let mut endless = SnapshotDecoder::new(limits);
@@ -374,9 +379,14 @@ mod snapshot {
                 rest = next;
             }
             let candidate = decoder.finish().unwrap();
-            let read: Vec<_> = candidate.apps.iter().map(|app| (app.id.as_str(), app.rev.0, app.bytes)).collect();
-            let written: Vec<_> = apps.iter().map(|(app, rev, spec)| (*app, *rev, spec.len())).collect();
-            prop_assert_eq!(read, written);
+            let valid = candidate.apps.records().map(|app| (app.id(), app.rev().0, app.document().len()));
+            let invalid = candidate.apps.invalid().iter().map(|app| (app.id.as_str(), app.rev.0, app.bytes));
+            let read: Vec<_> = valid.chain(invalid).collect();
+            let written = |is_valid: bool| {
+                let of_kind = apps.iter().filter(move |(.., spec)| (*spec != "{}") == is_valid);
+                of_kind.map(|(app, rev, spec)| (*app, *rev, spec.len()))
+            };
+            prop_assert_eq!(read, written(true).chain(written(false)).collect::<Vec<_>>());
         }
     }
 }
@@ -416,7 +426,7 @@ mod changes {
         assert_eq!((page.epoch, page.from, page.to), (epoch.clone(), Generation(3), Generation(7)));
         assert_eq!((page.ready, page.more, page.apps, page.digest), (false, true, 9, Digest(7)));
         assert_eq!(page.shrink_ok, Some(ok));
-        assert_eq!(page.upserts[0].app.as_ref().unwrap().document, SHOP);
+        assert_eq!(page.upserts[0].app.as_ref().unwrap().get().document(), SHOP.as_bytes());
         assert_eq!(page.upserts[0].digest, digest_of(&[("shop", u64::MAX, SHOP)]));
         assert_eq!((&page.upserts[1].id, page.upserts[1].app.is_err()), (&blog, true));
         assert_eq!(page.deletes, [(id("gone"), Rev(7))]);

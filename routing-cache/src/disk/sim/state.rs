@@ -282,6 +282,13 @@ impl State {
         bytes.len()
     }
 
+    pub(super) fn truncate(&mut self, id: FileId, length: u64) {
+        if let Some(content) = self.contents.get_mut(id) {
+            content.now.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            content.durable = content.durable.min(content.now.len());
+        }
+    }
+
     pub(super) fn sync(&mut self, id: FileId) {
         if let Some(content) = self.contents.get_mut(id).filter(|content| !content.given_up) {
             content.durable = content.now.len();
@@ -321,7 +328,7 @@ impl State {
         ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
     }
 
-    fn id(&self, file: &Path) -> io::Result<FileId> {
+    pub(super) fn id(&self, file: &Path) -> io::Result<FileId> {
         let (folder, name) = split(file)?;
         self.folder(folder)?.now.get(&name).copied().ok_or_else(not_found)
     }

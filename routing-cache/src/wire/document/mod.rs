@@ -12,12 +12,14 @@ mod paths;
 mod policy;
 mod read;
 mod routes;
+mod simple;
 mod targets;
 #[cfg(test)]
 mod tests;
 mod upstreams;
 
 pub use error::DocumentError;
+pub(super) use simple::Simple;
 
 use json::Node;
 use read::{Read, each, fields, missing, parsed, repeated, twice, unknown};
@@ -30,6 +32,11 @@ use crate::model::{AppSpec, Balance, Endpoint, ErrorPages, HostPattern, Protocol
 /// When it is not a valid document, or asks for what this version does not support. The error names the first field
 /// that is wrong.
 pub fn parse_document(document: &[u8]) -> Result<AppSpec, DocumentError> {
+    Simple::read(document).map_or_else(|| parse_any(document), |simple| Ok(simple.spec()))
+}
+
+/// The general reader: it reads every document, and knows what is wrong with one.
+pub(super) fn parse_any(document: &[u8]) -> Result<AppSpec, DocumentError> {
     let spec = app(json::read(document)?)?;
     check_supported(&spec)?;
     Ok(spec)
