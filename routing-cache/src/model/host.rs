@@ -9,6 +9,8 @@ use super::HostRef;
 
 /// The longest DNS name in text, in bytes. Source: RFC 1035, 2.3.4 (255 octets on the wire).
 pub const MAX_HOST_BYTES: usize = 253;
+/// The longest label of a DNS name, in bytes. Source: RFC 1035, 2.3.4.
+const MAX_LABEL_BYTES: usize = 63;
 
 /// A host an app claims.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,15 +74,24 @@ fn check_name(name: &str) -> Result<(), HostPatternError> {
     if name.len() > MAX_HOST_BYTES {
         return Err(HostPatternError::TooLong { length: name.len() });
     }
+    if name.as_bytes().split(|&byte| byte == b'.').all(is_label) { Ok(()) } else { Err(what_is_wrong(name)) }
+}
+
+/// Whether these bytes are one label of a lower-case DNS name.
+fn is_label(label: &[u8]) -> bool {
+    let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let (Some(first), Some(last)) = (label.first(), label.last()) else { return false };
+    label.len() <= MAX_LABEL_BYTES && *first != b'-' && *last != b'-' && label.iter().all(allowed)
+}
+
+/// Names the first character that is not allowed, else the first label that is none.
+fn what_is_wrong(name: &str) -> HostPatternError {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     if let Some(character) = name.chars().find(|&c| !allowed(c)) {
-        return Err(HostPatternError::Character { character });
+        return HostPatternError::Character { character };
     }
-    let bad = |l: &str| l.is_empty() || l.len() > 63 || l.starts_with('-') || l.ends_with('-');
-    match name.split('.').find(|label| bad(label)) {
-        Some(label) => Err(HostPatternError::Label { label: label.to_owned() }),
-        None => Ok(()),
-    }
+    let label = name.split('.').find(|label| !is_label(label.as_bytes())).unwrap_or_default();
+    HostPatternError::Label { label: label.to_owned() }
 }
 
 impl fmt::Display for HostPattern {

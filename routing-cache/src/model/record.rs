@@ -17,7 +17,7 @@
 //! | 5 each | hosts, sorted by name, exact before wildcard: where the name begins in the record (the top bit: a wildcard), its length |
 //! | | the id, the document, and the names of hosts that do not stand in the document as they are |
 
-use std::{cmp::Ordering, fmt, sync::Arc};
+use std::{borrow::Cow, cmp::Ordering, fmt, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 
@@ -110,8 +110,10 @@ impl RecordParts<'_> {
 
     fn try_write(&self, out: &mut Vec<u8>) -> Option<usize> {
         let start = out.len();
-        let mut hosts: Vec<HostRef<'_>> = self.hosts.to_vec();
-        hosts.sort_unstable();
+        let mut hosts = Cow::Borrowed(self.hosts);
+        if !hosts.is_sorted() {
+            hosts.to_mut().sort_unstable();
+        }
         let id_at = HEAD + SPAN * hosts.len();
         let document_at = id_at + self.id.len();
         let mut extra_at = document_at + self.document.len();
@@ -122,7 +124,7 @@ impl RecordParts<'_> {
         out.extend_from_slice(&self.endpoints.to_le_bytes());
         out.extend_from_slice(&u16::try_from(hosts.len()).ok()?.to_le_bytes());
         out.push(u8::try_from(self.id.len()).ok()?);
-        for host in hosts {
+        for host in hosts.iter() {
             let at = match offset_within(host.name, self.document) {
                 Some(offset) => document_at + offset,
                 None => {
