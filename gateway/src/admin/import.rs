@@ -6,10 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use routing_cache::{
-    limits::LimitName,
-    wire::{SnapshotCandidate, SnapshotDecoder, WireError},
-};
+use routing_cache::wire::{SnapshotCandidate, SnapshotDecoder, WireError};
 use tokio::time::timeout;
 
 use super::{Context, actions, answer::Answer, archive, patience::Patience};

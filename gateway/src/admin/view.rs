@@ -229,8 +229,8 @@ pub struct AppLine {
     pub hosts: Vec<String>,
     /// True when the orchestrator took it away and the guard keeps it.
     pub held: bool,
-    /// Why its last document is not what is served; absent when it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Why its last document is not what is served; `null` when it is.
+    #[serde(default)]
     pub invalid: Option<String>,
 }
 
@@ -342,9 +342,10 @@ pub struct StandingView {
 }
 
 /// `GET /v1/upstreams`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UpstreamsPage {
-    /// Sorted by app, and within it in the document's order.
+    /// Sorted by app, and within it in the document's order. A page may have fewer than its limit, or none, and another
+    /// one after it.
     pub endpoints: Vec<UpstreamLine>,
     /// `after` of the next page; `null` on the last.
     pub next: Option<String>,

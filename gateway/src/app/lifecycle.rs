@@ -38,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// What the workers may take longer than `drain.timeout` to end: they cut everything then.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// For the updater to note that the end is an orderly one.
+const STOPPING_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the updater to take a new configuration; it may be saving a large table.
 const RECONFIGURE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -164,9 +166,11 @@ impl Process {
 
     /// Drains; a second signal ends at once.
     async fn end(self, stop: &mut Stop, failure: Option<String>) -> ExitCode {
-        let Parts { drain, workers, config, levels, access, .. } = self.parts;
+        let Parts { drain, workers, config, levels, access, updates, .. } = self.parts;
         drain.start();
         notify::stopping("draining");
+        // ignored: an updater that is busy for longer, or gone, is no reason not to end
+        let _ = timeout(STOPPING_TIMEOUT, updates.stopping()).await;
         let limit = config.load().drain.timeout + DRAIN_MARGIN;
         let joined = tokio::task::spawn_blocking(move || workers.join());
         let code = tokio::select! {

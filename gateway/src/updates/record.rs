@@ -93,7 +93,7 @@ impl Record {
 
     /// A compaction has ended.
     pub(super) fn compacted(&self, finished: &Finished) {
-        let saved = finished.compacted.as_ref().map(|compacted| compacted.result());
+        let saved = finished.compacted.as_ref().map(|compacted| &compacted.result);
         self.compactions.count(if matches!(saved, Some(Ok(_))) { "ok" } else { "failed" });
         self.compaction.record(finished.took);
         match saved {
@@ -149,7 +149,7 @@ pub(super) fn unpinned(result: &Result<(), SteerError>) {
 
 fn log_pin(pin: Option<&Pin>) {
     match pin {
-        Some(pin) => warn!(by = pin.by.as_str(), "the table is pinned: the orchestrator is not followed"),
+        Some(pin) => warn!(by = ?pin.by, "the table is pinned: the orchestrator is not followed"),
         None => info!("the table is no longer pinned: the orchestrator is followed again"),
     }
 }
