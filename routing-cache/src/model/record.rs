@@ -8,14 +8,17 @@
 //!
 //! | bytes | |
 //! |---|---|
-//! | 4 | length of the whole record |
+//! | 4 | length of the whole record, a multiple of 4 |
 //! | 8 | rev |
 //! | 4 | length of the document |
 //! | 4 | endpoints |
 //! | 2 | hosts |
 //! | 1 | length of the id |
 //! | 5 each | hosts, sorted by name, exact before wildcard: where the name begins in the record (the top bit: a wildcard), its length |
-//! | | the id, the document, and the names of hosts that do not stand in the document as they are |
+//! | | the id, the document, the names of hosts that do not stand in the document as they are, and up to 3 zeros |
+//!
+//! So records that are written one after the other begin at multiples of [`Record::ALIGN`] each, and a table's index holds
+//! their places in 32 bits.
 
 use std::{borrow::Cow, cmp::Ordering, fmt, sync::Arc};
 
@@ -95,6 +98,11 @@ pub struct RecordParts<'a> {
 pub struct RecordTooLarge;
 
 impl RecordParts<'_> {
+    /// Room for a record whose hosts all stand in its document.
+    fn capacity(&self) -> usize {
+        HEAD + SPAN * self.hosts.len() + self.id.len() + self.document.len() + Record::ALIGN
+    }
+
     /// Appends the record to `out`, and returns its length.
     ///
     /// # Errors
@@ -110,10 +118,7 @@ impl RecordParts<'_> {
 
     fn try_write(&self, out: &mut Vec<u8>) -> Option<usize> {
         let start = out.len();
-        let mut hosts = Cow::Borrowed(self.hosts);
-        if !hosts.is_sorted() {
-            hosts.to_mut().sort_unstable();
-        }
+        let hosts = self.sorted_hosts();
         let id_at = HEAD + SPAN * hosts.len();
         let document_at = id_at + self.id.len();
         let mut extra_at = document_at + self.document.len();
@@ -140,10 +145,20 @@ impl RecordParts<'_> {
         out.extend_from_slice(self.id.as_bytes());
         out.extend_from_slice(self.document);
         out.extend_from_slice(&extra);
-        let length = out.len() - start;
+        let length = (out.len() - start).next_multiple_of(Record::ALIGN);
+        out.resize(start + length, 0);
         let stored = u32::try_from(length).ok().filter(|length| length & WILDCARD == 0)?;
         out.get_mut(start..start + 4)?.copy_from_slice(&stored.to_le_bytes());
         Some(length)
+    }
+
+    fn sorted_hosts(&self) -> Cow<'_, [HostRef<'_>]> {
+        if self.hosts.is_sorted() {
+            return Cow::Borrowed(self.hosts);
+        }
+        let mut hosts = self.hosts.to_vec();
+        hosts.sort_unstable();
+        Cow::Owned(hosts)
     }
 }
 
@@ -154,13 +169,16 @@ fn offset_within(part: &str, whole: &[u8]) -> Option<usize> {
 }
 
 impl<'a> Record<'a> {
+    /// The length of every record is a multiple of this, in bytes.
+    pub const ALIGN: usize = 4;
+
     /// The record that begins at `offset` of `bytes`; `None` where there is no whole one. It looks at the lengths, not at
     /// the content.
     #[must_use]
     pub fn at(bytes: &'a [u8], offset: usize) -> Option<Self> {
         let rest = bytes.get(offset..)?;
         let length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
-        let record = Self(rest.get(..length).filter(|record| record.len() >= HEAD)?);
+        let record = Self(rest.get(..length).filter(|_| length >= HEAD && length.is_multiple_of(Record::ALIGN))?);
         let needed = record.document_at().checked_add(record.document_length())?;
         (needed <= length).then_some(record)
     }
@@ -174,8 +192,13 @@ impl<'a> Record<'a> {
     /// The app's name.
     #[must_use]
     pub fn id(self) -> &'a str {
+        text(self.id_bytes())
+    }
+
+    /// The app's name, for where it is compared or hashed only.
+    pub(crate) fn id_bytes(self) -> &'a [u8] {
         let start = HEAD + SPAN * self.host_count();
-        self.text(start, self.byte(HEAD - 1).into())
+        self.slice(start, self.byte(HEAD - 1).into())
     }
 
     /// The app's name, as a value of its own.
@@ -194,7 +217,7 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn document(self) -> &'a [u8] {
         let start = self.document_at();
-        self.0.get(start..start + self.document_length()).unwrap_or_default()
+        self.slice(start, self.document_length())
     }
 
     /// Its number in the table's digest: a SHA-256, computed anew with each call.
@@ -220,26 +243,42 @@ impl<'a> Record<'a> {
         (0..self.host_count()).map(move |index| self.host(index))
     }
 
-    /// Whether it claims this host. Binary search: an app may have thousands.
+    /// Its hosts as bytes, sorted, and which are wildcards: for where they are hashed only.
+    pub(crate) fn host_names(self) -> impl Iterator<Item = (&'a [u8], bool)> {
+        (0..self.host_count()).map(move |index| self.host_name(index))
+    }
+
+    /// Whether it claims this host.
     #[must_use]
     pub fn claims(self, host: HostRef<'_>) -> bool {
+        self.position(host).is_some()
+    }
+
+    /// Which of its hosts this is. Binary search: an app may have thousands.
+    pub(crate) fn position(self, host: HostRef<'_>) -> Option<usize> {
+        let wanted = (host.name.as_bytes(), host.wildcard);
         let (mut low, mut high) = (0, self.host_count());
         while low < high {
             let middle = low.midpoint(high);
-            match self.host(middle).cmp(&host) {
-                Ordering::Equal => return true,
+            match self.host_name(middle).cmp(&wanted) {
+                Ordering::Equal => return Some(middle),
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
             }
         }
-        false
+        None
     }
 
     fn host(self, index: usize) -> HostRef<'a> {
+        let (name, wildcard) = self.host_name(index);
+        HostRef { name: text(name), wildcard }
+    }
+
+    /// The name of the host of this number, which is below the count, and whether it is a wildcard.
+    pub(crate) fn host_name(self, index: usize) -> (&'a [u8], bool) {
         let start = HEAD + SPAN * index;
         let at = u32::from_le_bytes(self.array(start));
-        let name = self.text((at & !WILDCARD) as usize, self.byte(start + 4).into());
-        HostRef { name, wildcard: at & WILDCARD != 0 }
+        (self.slice((at & !WILDCARD) as usize, self.byte(start + 4).into()), at & WILDCARD != 0)
     }
 
     fn document_at(self) -> usize {
@@ -258,17 +297,20 @@ impl<'a> Record<'a> {
         self.0.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
     }
 
-    /// A record of ours holds UTF-8 and lengths that fit. One that was damaged past its checksum reads as empty here.
-    fn text(self, start: usize, length: usize) -> &'a str {
-        let bytes = self.0.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+    fn slice(self, start: usize, length: usize) -> &'a [u8] {
+        self.0.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default()
     }
+}
+
+/// A record of ours holds UTF-8 and lengths that fit. One that was damaged past its checksum reads as empty here.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 impl PartialEq for Record<'_> {
     /// The same app in the same version.
     fn eq(&self, other: &Self) -> bool {
-        self.rev() == other.rev() && self.id() == other.id() && self.document() == other.document()
+        self.rev() == other.rev() && self.id_bytes() == other.id_bytes() && self.document() == other.document()
     }
 }
 
@@ -286,7 +328,7 @@ impl AppRecord {
     /// # Errors
     /// When a part is too large.
     pub fn new(parts: &RecordParts<'_>) -> Result<Self, RecordTooLarge> {
-        let mut bytes = Vec::with_capacity(HEAD + SPAN * parts.hosts.len() + parts.id.len() + parts.document.len());
+        let mut bytes = Vec::with_capacity(parts.capacity());
         parts.write(&mut bytes)?;
         Ok(Self(bytes.into()))
     }
@@ -301,6 +343,11 @@ impl AppRecord {
     #[must_use]
     pub fn get(&self) -> Record<'_> {
         Record(&self.0)
+    }
+
+    /// Whether both are the same memory.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -1,10 +1,28 @@
 //! The flat part of a table: records one after the other, and indexes from id and host to where a record is.
 //!
-//! It is never changed. It is written to disk as it is, and read back as it is.
+//! It is never changed. It is written to disk as it is, and read back as it is. What was read is not trusted further than
+//! its checksums go: a place that leads to no record leads nowhere, and nothing panics.
+//!
+//! A place is a record's offset in units of [`Record::ALIGN`], so 32 bits reach 16 GiB.
 
-use foldhash::quality::RandomState;
+mod build;
+mod head;
+mod index;
+mod load;
+#[cfg(test)]
+mod tests;
 
-use crate::model::{Digest, Record};
+use crate::model::{HostRef, Record};
+
+pub use head::BaseHead;
+pub use index::Bucket;
+pub use load::{BaseError, BaseLoader};
+
+use super::hash::TableHash;
+use index::Index;
+
+/// Bytes of records a base holds at most: what 32 bits of a place reach.
+pub const MAX_RECORDS_BYTES: u64 = Record::ALIGN as u64 * u32::MAX as u64;
 
 /// Which index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,60 +35,30 @@ pub enum IndexName {
     Wildcard,
 }
 
-/// A cache line of an index.
-pub type Bucket = [u8; 64];
-
-/// What is to be known before the parts of a base come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BaseHead {
-    /// Of the hash of the indexes.
-    pub seed: u64,
-    /// What the hash made of a fixed text: another version's hash may differ, and then the indexes are made anew.
-    pub check: u64,
-    /// Apps.
-    pub apps: u64,
-    /// Exact hosts.
-    pub exact: u64,
-    /// Wildcards.
-    pub wildcard: u64,
-    /// Endpoints over all apps.
-    pub endpoints: u64,
-    /// Bytes of all documents.
-    pub documents: u64,
-    /// The digest over all apps.
-    pub digest: Digest,
-    /// Bytes of the records.
-    pub records: u64,
-    /// Buckets of the indexes, in the order of [`IndexName`].
-    pub buckets: [u64; 3],
+impl IndexName {
+    /// All, in their order.
+    pub const ALL: [Self; 3] = [Self::Apps, Self::Exact, Self::Wildcard];
 }
 
-/// Parts that are no base.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BaseError(pub String);
-
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Base {
     head: BaseHead,
+    hash: TableHash,
     records: Vec<u8>,
+    apps: Index,
+    exact: Index,
+    wildcard: Index,
+}
+
+impl Default for Base {
+    /// One without apps, of a seed of its own.
+    fn default() -> Self {
+        Self::unindexed(TableHash::random(), Vec::new())
+    }
 }
 
 impl Base {
-    /// A base of these apps, which claim no host twice.
-    #[must_use]
-    pub fn build<'a>(apps: impl Iterator<Item = Record<'a>>) -> Self {
-        let mut base = Self::default();
-        let _ = RandomState::default();
-        for record in apps {
-            base.records.extend_from_slice(record.as_bytes());
-            base.head.apps += 1;
-        }
-        base.head.records = base.records.len() as u64;
-        base
-    }
-
     /// What is to be known before the parts come.
     #[must_use]
     pub fn head(&self) -> BaseHead {
@@ -83,66 +71,80 @@ impl Base {
         &self.records
     }
 
-    /// An index.
+    /// The buckets of an index; `as_flattened` makes bytes of them.
     #[must_use]
-    pub fn buckets(&self, _index: IndexName) -> &[Bucket] {
-        &[]
+    pub fn buckets(&self, index: IndexName) -> &[Bucket] {
+        self.index(index).buckets()
     }
 
     /// All apps.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let record = Record::at(&self.records, at)?;
-            at += record.as_bytes().len();
-            Some(record)
-        })
+        self.records_from(0).map(|(_, record)| record)
     }
 
     /// Bytes of memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.records.capacity()
-    }
-}
-
-/// Puts a base together from its parts, as they come from a file whose checksums are verified.
-#[derive(Debug)]
-pub struct BaseLoader {
-    base: Base,
-}
-
-impl BaseLoader {
-    /// Makes room.
-    ///
-    /// # Errors
-    /// When the head cannot be one.
-    pub fn new(head: BaseHead) -> Result<Self, BaseError> {
-        Ok(Self { base: Base { head, records: Vec::new() } })
+        self.records.capacity() + IndexName::ALL.map(|index| self.index(index).bytes()).into_iter().sum::<usize>()
     }
 
-    /// Where the records go; the file's reader appends to it.
-    pub fn records(&mut self) -> &mut Vec<u8> {
-        &mut self.base.records
+    /// The hash of its indexes.
+    pub(super) fn hash(&self) -> &TableHash {
+        &self.hash
     }
 
-    /// Takes whole buckets of an index, in their order.
-    ///
-    /// # Errors
-    /// When it is no whole number of buckets, or more than the head says.
-    pub fn buckets(&mut self, _index: IndexName, _bytes: &[u8]) -> Result<(), BaseError> {
-        Ok(())
+    /// The record at a place.
+    #[inline]
+    pub(super) fn record(&self, place: u32) -> Option<Record<'_>> {
+        Record::at(&self.records, place as usize * Record::ALIGN)
     }
 
-    /// The base.
-    ///
-    /// # Errors
-    /// When the parts do not fit the head.
-    pub fn finish(self) -> Result<Base, BaseError> {
-        if self.base.records.len() as u64 == self.base.head.records {
-            Ok(self.base)
-        } else {
-            Err(BaseError("the records are cut short".into()))
+    /// The app of this id, of which `hash` is the hash.
+    pub(super) fn app(&self, hash: u64, id: &[u8]) -> Option<(u32, Record<'_>)> {
+        self.apps.find(hash, |place| {
+            let record = self.record(place).filter(|record| record.id_bytes() == id)?;
+            Some((place, record))
+        })
+    }
+
+    /// The app that claims this host, of whose name `hash` is the hash.
+    #[inline]
+    pub(super) fn owner(&self, hash: u64, host: HostRef<'_>) -> Option<(u32, Record<'_>)> {
+        let index = if host.wildcard { &self.wildcard } else { &self.exact };
+        index.find(hash, |place| {
+            let record = self.record(place).filter(|record| record.claims(host))?;
+            Some((place, record))
+        })
+    }
+
+    /// The records from an offset on, each with its offset.
+    pub(super) fn records_from(&self, offset: usize) -> impl Iterator<Item = (usize, Record<'_>)> {
+        let mut next = offset;
+        std::iter::from_fn(move || {
+            let (at, record) = (next, Record::at(&self.records, next)?);
+            next += record.as_bytes().len();
+            Some((at, record))
+        })
+    }
+
+    /// The records of the largest documents, largest first.
+    pub(super) fn largest(&self) -> impl Iterator<Item = Record<'_>> {
+        self.head.largest.iter().filter_map(|place| self.record(place.checked_sub(1)?))
+    }
+
+    fn index(&self, index: IndexName) -> &Index {
+        match index {
+            IndexName::Apps => &self.apps,
+            IndexName::Exact => &self.exact,
+            IndexName::Wildcard => &self.wildcard,
+        }
+    }
+
+    fn index_mut(&mut self, index: IndexName) -> &mut Index {
+        match index {
+            IndexName::Apps => &mut self.apps,
+            IndexName::Exact => &mut self.exact,
+            IndexName::Wildcard => &mut self.wildcard,
         }
     }
 }
