@@ -17,7 +17,7 @@ use bytes::Bytes;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use routing_cache::{
     limits::Limits,
-    updater::Position,
+    state::Position,
     wire::{self, ChangesPage, SnapshotCandidate, SnapshotDecoder, WireError},
 };
 use tokio::time::Instant;

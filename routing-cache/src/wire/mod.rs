@@ -21,7 +21,7 @@ mod tests;
 use bytes::Bytes;
 
 pub use batch::{Batch, Duplicate, InvalidApp};
-pub use changes::{Changes, ChangesPage, parse_changes};
+pub use changes::{Changes, ChangesPage, GatheredChanges, parse_changes};
 pub use document::{DocumentError, parse_document};
 pub use error::WireError;
 pub use snapshot::{SnapshotCandidate, SnapshotDecoder};
