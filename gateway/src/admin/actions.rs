@@ -98,7 +98,7 @@ fn gone_answer(gone: UpdaterGone) -> Answer {
 
 fn approve_status(error: &ApproveError) -> StatusCode {
     match error {
-        ApproveError::NothingHeld | ApproveError::OtherGeneration { .. } => StatusCode::CONFLICT,
+        ApproveError::NothingHeld | ApproveError::OtherGeneration { .. } | ApproveError::Pinned => StatusCode::CONFLICT,
     }
 }
 

@@ -3,7 +3,11 @@
 //! Counters and histograms belong to whoever counts; nothing here counts.
 
 use metrics::gauge;
-use routing_cache::{live::Published, model::WallTime, updater::{Report, Sizes}};
+use routing_cache::{
+    live::Published,
+    model::WallTime,
+    updater::{Report, Sizes},
+};
 
 use super::{Context, answer::Answer, health, process, upstreams};
 use crate::{

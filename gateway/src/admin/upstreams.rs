@@ -246,7 +246,9 @@ mod tests {
     fn an_address_is_found_in_a_document_however_it_is_written_there() {
         let addresses = ["10.0.0.1:80", "[::1]:8080", "unix:/run/a.sock"].map(|text| text.parse().unwrap());
         let mentioned = Mentioned::new(addresses.to_vec()).unwrap();
-        for text in ["10.0.0.1:80", "10.0.0.1:080", "[::1]:8080", "[0:0::1]:8080", "unix:/run/a.sock", "unix:\\/run\\/a.sock"] {
+        for text in
+            ["10.0.0.1:80", "10.0.0.1:080", "[::1]:8080", "[0:0::1]:8080", "unix:/run/a.sock", "unix:\\/run\\/a.sock"]
+        {
             assert!(mentioned.may_be_in(format!("{{\"endpoints\":[\"{text}\"]}}").as_bytes()), "{text}");
         }
         for text in ["10.0.0.1:8", "10.0.0.1:801", "[::2]:8080", "unix:/run/a"] {

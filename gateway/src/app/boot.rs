@@ -125,8 +125,8 @@ fn log_bound(bound: &Bound) -> anyhow::Result<()> {
 fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::Result<Process> {
     let listening = base.readiness.latch("listeners", "not serving yet");
     let config = base.config.load_full();
-    let (updates, updater_thread) = Updates::start(updater, reader.clone(), &config.state_dir)
-        .context("the updater's thread cannot be started")?;
+    let (updates, updater_thread) =
+        Updates::start(updater, reader.clone(), &config.state_dir).context("the updater's thread cannot be started")?;
     let settings = Arc::new(ArcSwap::from_pointee(Settings::from(&*config)));
     let access = AccessLog::start(&config.log.access, config.log.format).context("the access log cannot be started")?;
     let workers = Workers::start(WorkersStart {

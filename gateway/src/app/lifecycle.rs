@@ -4,8 +4,14 @@
 //! thread ends, the others finish their requests, and the process exits with 1 for its supervisor to start it whole. The
 //! updater and the subscription cost no request: without them the table serves on, and log and /readyz?verbose say so.
 
-use std::{io, path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle,
-    time::{Duration, Instant},};
+use std::{
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use metrics::counter;

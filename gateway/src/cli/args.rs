@@ -378,10 +378,22 @@ mod tests {
         for line in lines.split('|') {
             assert!(parse(line.trim()).is_ok(), "{line}");
         }
-        for line in
-            ["", "runn", "table", "table approve --generation x", "table approve --generation 1 --epoch e", "table import",
-             "table rollback", "table show a --held", "table show --held --invalid", "table diff x", "state", "orchestrator", "completions csh", "run --take-over"]
-        {
+        for line in [
+            "",
+            "runn",
+            "table",
+            "table approve --generation x",
+            "table approve --generation 1 --epoch e",
+            "table import",
+            "table rollback",
+            "table show a --held",
+            "table show --held --invalid",
+            "table diff x",
+            "state",
+            "orchestrator",
+            "completions csh",
+            "run --take-over",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

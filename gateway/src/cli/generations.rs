@@ -147,15 +147,16 @@ mod tests {
 
     #[test]
     fn the_served_generation_is_marked_in_the_history() {
-        let kept = |generation: u64| {
-            json!({"generation":generation,"epoch":"e","sequence":1,"at":"t","apps":2,"digest":"0","source":"live","file":"snapshot-1"})
-        };
+        let kept = |generation: u64| json!({"generation":generation,"epoch":"e","sequence":1,"at":"t","apps":2,"digest":"0","source":"live","file":"snapshot-1"});
         let history: HistoryView = serde_json::from_value(json!({
             "served":{"source":"live","epoch":"e","generation":4,"received_at":null,"age_s":1},
             "generations":[kept(4), kept(3)]
         }))
         .unwrap();
         let lines: Vec<String> = history.generations.iter().map(|kept| kept_line(kept, &history)).collect();
-        assert_eq!(lines, ["4  epoch e  t  2 apps  live  snapshot-1  (served)", "3  epoch e  t  2 apps  live  snapshot-1"]);
+        assert_eq!(
+            lines,
+            ["4  epoch e  t  2 apps  live  snapshot-1  (served)", "3  epoch e  t  2 apps  live  snapshot-1"]
+        );
     }
 }

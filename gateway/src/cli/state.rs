@@ -70,7 +70,8 @@ fn counts(file: &FileReport) -> bool {
 }
 
 fn is_whole(found: &Inspection) -> bool {
-    found.damaged.is_empty() && found.files.iter().filter(|file| counts(file)).all(|file| file.state == FileState::Whole)
+    found.damaged.is_empty()
+        && found.files.iter().filter(|file| counts(file)).all(|file| file.state == FileState::Whole)
 }
 
 fn text(folder: &Path, found: &Inspection) -> String {
@@ -114,9 +115,8 @@ fn to_json(folder: &Path, found: &Inspection) -> Value {
         json!({"name":file.name,"bytes":file.bytes,"kind":file.kind.as_str(),"state":file.state.as_str(),"detail":file.detail,
                "first_sequence":file.first_sequence,"last_sequence":file.last_sequence,"apps":file.apps})
     };
-    let damage = |damage: &Damage| {
-        json!({"file":damage.file,"offset":damage.offset,"why":damage.why,"kept_as":damage.kept_as})
-    };
+    let damage =
+        |damage: &Damage| json!({"file":damage.file,"offset":damage.offset,"why":damage.why,"kept_as":damage.kept_as});
     let served = |served: &WouldServe| {
         json!({"origin":served.origin,"generation":served.generation.0,"epoch":served.epoch.as_ref().map(ToString::to_string),
                "apps":served.apps,"digest":served.digest.to_string(),"received_at":clock::rfc3339(served.received_at),
@@ -155,8 +155,14 @@ mod tests {
     #[test]
     fn what_is_torn_or_damaged_is_not_whole_and_what_was_set_aside_is_no_news() {
         let whole = |files| is_whole(&found(files));
-        assert!(whole(vec![file("a", FileKind::Snapshot, FileState::Whole), file("l", FileKind::Lock, FileState::Unknown)]));
-        assert!(whole(vec![file("a", FileKind::Aside, FileState::Damaged), file("s", FileKind::Staged, FileState::Torn)]));
+        assert!(whole(vec![
+            file("a", FileKind::Snapshot, FileState::Whole),
+            file("l", FileKind::Lock, FileState::Unknown)
+        ]));
+        assert!(whole(vec![
+            file("a", FileKind::Aside, FileState::Damaged),
+            file("s", FileKind::Staged, FileState::Torn)
+        ]));
         assert!(!whole(vec![file("j", FileKind::Journal, FileState::Torn)]));
         assert!(!whole(vec![file("s", FileKind::Snapshot, FileState::Damaged)]));
     }
@@ -171,7 +177,14 @@ mod tests {
             kept_as: None,
         });
         let text = text(Path::new("/s"), &found);
-        for part in ["journal-3", "2.0 KiB, changes 3 to 9", "77", "its checksum is wrong", "would serve nothing", "/s: NOT whole"] {
+        for part in [
+            "journal-3",
+            "2.0 KiB, changes 3 to 9",
+            "77",
+            "its checksum is wrong",
+            "would serve nothing",
+            "/s: NOT whole",
+        ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         let json = to_json(Path::new("/s"), &found);

@@ -112,7 +112,10 @@ fn steered(table: &TableStatus) -> Vec<String> {
 fn sizes(sizes: &SizesStatus) -> Option<String> {
     let largest = sizes.largest.first()?;
     let (documents, store) = (bytes(sizes.documents_bytes), bytes(sizes.store_bytes));
-    Some(row("sizes", &format!("documents {documents}, on disk {store}, largest app {} ({})", largest.app, bytes(largest.bytes))))
+    Some(row(
+        "sizes",
+        &format!("documents {documents}, on disk {store}, largest app {} ({})", largest.app, bytes(largest.bytes)),
+    ))
 }
 
 fn saved(saved: &SavedStatus) -> String {
@@ -238,8 +241,7 @@ mod tests {
     fn a_pinned_and_a_poisoned_table_and_the_sizes_are_shown() {
         let mut status = status();
         assert!(!screen(&status).contains("PINNED"));
-        status.table.pinned =
-            serde_json::from_value(json!({"since":"2026-11-21T09:00:00Z","by":"rollback"})).unwrap();
+        status.table.pinned = serde_json::from_value(json!({"since":"2026-11-21T09:00:00Z","by":"rollback"})).unwrap();
         status.table.poisoned =
             serde_json::from_value(json!({"generation":7,"epoch":"e","digest":"0","crashes":3})).unwrap();
         status.sizes = serde_json::from_value(

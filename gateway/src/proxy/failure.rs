@@ -146,9 +146,12 @@ impl Cause {
             Self::NoTable => {
                 later(RETRY_SOON, row(S::SERVICE_UNAVAILABLE, UNAVAILABLE, Gateway, "the gateway has no routes yet"))
             }
-            Self::UnreadableApp => {
-                row(S::SERVICE_UNAVAILABLE, CONFIGURATION, Gateway, "the gateway does not understand the app's document")
-            }
+            Self::UnreadableApp => row(
+                S::SERVICE_UNAVAILABLE,
+                CONFIGURATION,
+                Gateway,
+                "the gateway does not understand the app's document",
+            ),
             Self::UnknownHost => row(S::NOT_FOUND, NOT_FOUND, Downstream, "no app has this host"),
             Self::NoRoute => row(S::NOT_FOUND, NOT_FOUND, Downstream, "the app has no route for this request"),
             Self::NoEndpoint => later(

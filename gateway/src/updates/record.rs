@@ -97,7 +97,9 @@ impl Record {
         self.compactions.count(if matches!(saved, Some(Ok(_))) { "ok" } else { "failed" });
         self.compaction.record(finished.took);
         match saved {
-            Some(Ok(info)) => info!(bytes = info.bytes, file = info.file, took = ?finished.took, "the journal was folded into a snapshot"),
+            Some(Ok(info)) => {
+                info!(bytes = info.bytes, file = info.file, took = ?finished.took, "the journal was folded into a snapshot")
+            }
             Some(Err(why)) => error!("the journal could not be folded into a snapshot: {why}"),
             None => error!("a compaction broke; the journal goes on, and it is tried again later"),
         }
@@ -158,7 +160,9 @@ fn log_outcome(outcome: &Outcome) {
     let outcome_label = outcome.label();
     match outcome {
         Outcome::Published(counts) | Outcome::Held(counts) => log_counts(outcome_label, counts),
-        Outcome::Unchanged(counts) if counts.stale + counts.invalid + counts.refused > 0 => log_counts(outcome_label, counts),
+        Outcome::Unchanged(counts) if counts.stale + counts.invalid + counts.refused > 0 => {
+            log_counts(outcome_label, counts)
+        }
         Outcome::Unchanged(_) => {}
         Outcome::Rejected(why) => warn!(outcome = outcome_label, "table update refused: {why}"),
         Outcome::NeedSnapshot(why) => warn!(outcome = outcome_label, "table update not usable: {why}"),

@@ -1,32 +1,28 @@
-//! How near the table and the store are to their limits: a gauge for each, a warning at 90 % and a word when it is over.
+//! How near the served table and the store are to their limits.
 
 use std::path::PathBuf;
 
-use metrics::gauge;
 use routing_cache::{limits::Limits, live::Reader, updater::Sizes};
-use tracing::{info, warn};
 
-use crate::telemetry::names::{LIMIT_LABEL, TABLE_LIMIT_RATIO};
+use crate::telemetry::limits::{LimitWatch, Usage as Used};
 
-/// From here on a limit is warned of. Source: spec/orchestrator-api.md, rule 10.
-const WARN_AT: f64 = 0.9;
 /// What a line of a snapshot has beside the document of its app: 26 bytes of its own, a rev of some ten digits, and an
 /// id, which is rarely longer than the rest.
 const LINE_BYTES: u64 = 64;
 
-/// The limits that are watched, and which of them were warned of.
+/// The limits that are watched here. Those of answers are the subscription's.
 #[derive(Debug)]
 pub(super) struct Usage {
     limits: Limits,
     reader: Reader,
     state_dir: PathBuf,
-    warned: Vec<&'static str>,
+    watch: LimitWatch,
 }
 
 impl Usage {
     /// Nothing was warned of yet.
     pub(super) fn new(limits: Limits, reader: Reader, state_dir: PathBuf) -> Self {
-        Self { limits, reader, state_dir, warned: Vec::new() }
+        Self { limits, reader, state_dir, watch: LimitWatch::default() }
     }
 
     /// Other limits hold.
@@ -34,17 +30,18 @@ impl Usage {
         self.limits = limits;
     }
 
-    /// Shows how much of each limit is used, and warns. The answers' own sizes are the subscription's to show.
+    /// Shows how much of each limit is used, and warns.
     pub(super) fn watch(&mut self, sizes: &Sizes) {
         let apps = self.reader.load().table.len() as u64;
-        let largest = sizes.largest.first();
-        let app = largest.map_or("", |(app, _)| app.as_str());
-        self.show("app_bytes", (largest.map_or(0, |(_, bytes)| *bytes), self.limits.app_bytes), app);
-        self.show("snapshot_apps", (apps, self.limits.snapshot_apps), "");
+        let (app, largest) = sizes.largest.first().map_or(("", 0), |(app, bytes)| (app.as_str(), *bytes));
         let body = sizes.documents_bytes.saturating_add(apps.saturating_mul(LINE_BYTES));
-        self.show("snapshot_bytes", (body, self.limits.snapshot_bytes), "");
+        let Limits { app_bytes, snapshot_bytes, snapshot_apps, .. } = self.limits;
+        self.watch.show(Used { limit: "app_bytes", used: largest, of: app_bytes, by: app });
+        self.watch.show(Used { limit: "snapshot_apps", used: apps, of: snapshot_apps, by: "" });
+        self.watch.show(Used { limit: "snapshot_bytes", used: body, of: snapshot_bytes, by: "" });
         if let Some(free) = self.free_bytes() {
-            self.show("store_bytes", (sizes.store_bytes, sizes.store_bytes.saturating_add(free)), "");
+            let (used, of) = (sizes.store_bytes, sizes.store_bytes.saturating_add(free));
+            self.watch.show(Used { limit: "store_bytes", used, of, by: "" });
         }
     }
 
@@ -53,26 +50,4 @@ impl Usage {
         let told = rustix::fs::statvfs(&self.state_dir).ok()?;
         Some(told.f_bavail.saturating_mul(told.f_frsize))
     }
-
-    fn show(&mut self, limit: &'static str, (used, of): (u64, u64), app: &str) {
-        let ratio = ratio(used, of);
-        gauge!(TABLE_LIMIT_RATIO, LIMIT_LABEL => limit).set(ratio);
-        let warned = self.warned.contains(&limit);
-        if ratio >= WARN_AT && !warned {
-            self.warned.push(limit);
-            warn!(limit, used, of, app, "a limit is nearly reached");
-        } else if ratio < WARN_AT && warned {
-            self.warned.retain(|other| *other != limit);
-            info!(limit, used, of, "the limit is no longer near");
-        }
-    }
 }
-
-/// The share of `of` that is used; a limit of 0 is reached by nothing.
-#[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 52 bits")]
-fn ratio(used: u64, of: u64) -> f64 {
-    used as f64 / of.max(1) as f64
-}
-
-#[cfg(test)]
-mod tests;
