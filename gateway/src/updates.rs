@@ -26,7 +26,7 @@ use routing_cache::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use crate::clock;
@@ -43,6 +43,12 @@ const TICK: Duration = Duration::from_secs(1);
 const RETRY_SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How often the sizes are measured at most: it looks at every app.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// While a report's lists are long, one is made for offers no more often than this: making it copies up to two thousand
+/// names, and there may be a thousand offers a second.
+const LISTS_EVERY: Duration = Duration::from_millis(100);
+/// A list with more names than this is long.
+const LONG_LIST: usize = 32;
 
 /// Reaches the updater's thread. Clones reach the same.
 #[derive(Clone, Debug)]
@@ -114,7 +120,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn standing(&self) -> Result<Standing, UpdaterGone> {
-        self.ask(|worker, now| worker.standing(now)).await
+        self.send(|worker, now| worker.standing(now)).await
     }
 
     /// Offers a snapshot.
@@ -122,7 +128,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn offer_snapshot(&self, candidate: SnapshotCandidate) -> Result<Outcome, UpdaterGone> {
-        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_snapshot(candidate, now))).await
+        self.send(move |worker, now| worker.offer(now, |updater| updater.offer_snapshot(candidate, now))).await
     }
 
     /// Offers a delta.
@@ -130,7 +136,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn offer_changes(&self, changes: Changes) -> Result<Outcome, UpdaterGone> {
-        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_changes(changes, now))).await
+        self.send(move |worker, now| worker.offer(now, |updater| updater.offer_changes(changes, now))).await
     }
 
     /// Releases what is held at this generation.
@@ -231,7 +237,8 @@ impl Updates {
         .await
     }
 
-    /// The last report, at most a second old unless the updater is at work; never waits for it.
+    /// The last report, at most a second old unless the updater is at work; never waits for it. After an offer a list
+    /// of many names may be a moment behind.
     #[must_use]
     pub fn report(&self) -> Arc<Report> {
         self.shared.report.load_full()
@@ -249,16 +256,36 @@ impl Updates {
         &self.archive
     }
 
+    /// The report as it is now: it waits for the updater's thread.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn current_report(&self) -> Result<Arc<Report>, UpdaterGone> {
+        self.ask(|_, _| ()).await?;
+        Ok(self.report())
+    }
+
+    /// Has a deed done; the report that follows from it is there when this returns.
     async fn ask<T: Send + 'static>(
+        &self,
+        deed: impl FnOnce(&mut Worker, Now) -> T + Send + 'static,
+    ) -> Result<T, UpdaterGone> {
+        let deed = move |worker: &mut Worker, now| {
+            let result = deed(worker, now);
+            worker.share(clock::now());
+            result
+        };
+        self.send(deed).await
+    }
+
+    async fn send<T: Send + 'static>(
         &self,
         deed: impl FnOnce(&mut Worker, Now) -> T + Send + 'static,
     ) -> Result<T, UpdaterGone> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |worker| {
-            let result = deed(worker, clock::now());
-            worker.share(clock::now());
             // ignored: who asked has gone, and the deed is done all the same
-            let _ = reply.send(result);
+            let _ = reply.send(deed(worker, clock::now()));
         });
         self.jobs.send(job).await.map_err(|_| UpdaterGone)?;
         answer.await.map_err(|_| UpdaterGone)
@@ -276,6 +303,10 @@ struct Worker {
     retry_at: Duration,
     /// When the sizes were measured last.
     measured_at: Duration,
+    /// When the report was made last.
+    shared_at: Duration,
+    /// The report is older than what it reports on.
+    stale: bool,
 }
 
 impl Worker {
@@ -289,6 +320,8 @@ impl Worker {
             compactor: Compactor::default(),
             retry_at: now.monotonic + RETRY_SAVE_EVERY,
             measured_at: now.monotonic,
+            shared_at: now.monotonic,
+            stale: false,
         };
         worker.usage.watch(&worker.shared.sizes.load());
         worker
@@ -305,6 +338,7 @@ impl Worker {
                 },
                 finished = self.compactor.finished() => self.compacted(finished, clock::now()),
                 _ = ticks.tick() => self.tick(clock::now()),
+                () = sleep(LISTS_EVERY), if self.stale => self.share(clock::now()),
             }
             self.compact(clock::now());
         }
@@ -351,6 +385,7 @@ impl Worker {
         let outcome = deed(&mut self.updater);
         let took = clock::now().monotonic.saturating_sub(now.monotonic);
         self.record.judged(&outcome, took);
+        self.share_soon(clock::now());
         outcome
     }
 
@@ -359,7 +394,19 @@ impl Worker {
         Standing { wants_answers, has_table: self.updater.has_table(), position }
     }
 
+    /// Shares the report, now or a moment later.
+    fn share_soon(&mut self, now: Now) {
+        let last = self.shared.report.load();
+        let long = last.held.deletes.len().max(last.invalid.len()) > LONG_LIST;
+        drop(last);
+        self.stale = long && now.monotonic < self.shared_at + LISTS_EVERY;
+        if !self.stale {
+            self.share(now);
+        }
+    }
+
     fn share(&mut self, now: Now) {
+        (self.shared_at, self.stale) = (now.monotonic, false);
         let report = self.updater.report(now);
         self.record.changed(&self.shared.report.load(), &report);
         self.shared.report.store(Arc::new(report));

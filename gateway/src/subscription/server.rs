@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     clock,
-    orchestrator::{Ack, Failure, HttpClient, State},
+    orchestrator::{Failure, HttpClient, State},
     telemetry::limits::{LimitWatch, Usage},
     updates::{Standing, UpdaterGone, Updates},
 };
@@ -40,7 +40,8 @@ struct Server<'a> {
     reader: &'a Reader,
     options: &'a SubscriptionOptions,
     standing: watch::Sender<Standing>,
-    acks: watch::Sender<Option<Ack>>,
+    /// The update that is to be acknowledged next, and what became of it.
+    acks: watch::Sender<Option<((Epoch, Generation), Outcome)>>,
     /// What the orchestrator says of its table.
     told: watch::Sender<Option<(Epoch, Generation)>>,
     rate: Mutex<RequestRate>,
@@ -190,8 +191,10 @@ impl Server<'_> {
         loop {
             // ignored: the sender lives as long as `self`
             let _ = acks.changed().await;
-            let Some(ack) = acks.borrow_and_update().clone() else { continue };
+            let Some((update, outcome)) = acks.borrow_and_update().clone() else { continue };
             self.slot().await;
+            let report = self.updates.current_report().await?;
+            let Some(ack) = acks::ack(&update, &outcome, &report, self.reader, self.options) else { continue };
             match self.client.ack(&ack).await {
                 Ok(()) => complaint.worked(),
                 Err(failure) if acks::has_none(&failure) => sleep(acks::NO_ACKS_FOR).await,
@@ -227,14 +230,7 @@ impl Server<'_> {
         };
         self.standing.send_replace(self.updates.standing().await?);
         if table.is_news(&outcome, &epoch, generation) {
-            let report = self.updates.report();
-            let ack = acks::ack((&epoch, generation), &outcome, &report, self.reader, self.options);
-            self.acks.send_if_modified(|last| {
-                ack.is_some() && {
-                    *last = ack;
-                    true
-                }
-            });
+            self.acks.send_replace(Some(((epoch, generation), outcome.clone())));
         }
         Ok(table.plan.judged(ask, &outcome, progress))
     }
