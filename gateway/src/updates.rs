@@ -346,6 +346,7 @@ impl Worker {
 
     fn tick(&mut self, now: Now) {
         self.updater.tick(now);
+        self.record.second();
         if now.monotonic >= self.retry_at {
             self.updater.retry_save(now);
             self.retry_at = clock::now().monotonic.max(now.monotonic) + RETRY_SAVE_EVERY;

@@ -11,11 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use memchr::memchr;
 use routing_cache::{
     live::Published,
-    model::Epoch,
+    model::{Digest, Epoch, Record, app_digest},
     table::Walk,
-    wire::encode::{snapshot_app, snapshot_begin, snapshot_end},
+    wire::encode::{one_line, snapshot_app, snapshot_begin, snapshot_end},
 };
 
 use super::patience::Patience;
@@ -28,6 +29,8 @@ const CHUNK: usize = 256 << 10;
 pub(super) struct Export {
     published: Arc<Published>,
     epoch: Epoch,
+    /// Over what is written.
+    digest: Digest,
     next: Part,
     patience: Patience,
 }
@@ -47,7 +50,8 @@ impl Export {
             return None;
         }
         let epoch = published.provenance.epoch.clone()?;
-        Some(Self { published, epoch, next: Part::Begin, patience })
+        let digest = published.table.digest();
+        Some(Self { published, epoch, digest, next: Part::Begin, patience })
     }
 
     fn part(&mut self) -> Option<Vec<u8>> {
@@ -62,18 +66,32 @@ impl Export {
                 let (records, next) = table.walk(from, CHUNK);
                 let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
                 for record in records {
-                    snapshot_app(&mut out, record.id(), record.rev(), record.document());
+                    match on_one_line(record) {
+                        None => snapshot_app(&mut out, record.id(), record.rev(), record.document()),
+                        Some(document) => {
+                            let written = app_digest(record.id(), record.rev(), &document);
+                            self.digest = self.digest.minus(record.digest()).plus(written);
+                            snapshot_app(&mut out, record.id(), record.rev(), &document);
+                        }
+                    }
                 }
                 self.next = next.map_or(Part::End, Part::Apps);
                 Some(out)
             }
             Part::End => {
                 self.next = Part::Nothing;
-                Some(snapshot_end(apps, table.digest()))
+                Some(snapshot_end(apps, self.digest))
             }
             Part::Nothing => None,
         }
     }
+}
+
+/// The document without its line ends, which would break the framing; `None` where it has none. Then its digest is
+/// another one, and so is the table's.
+fn on_one_line(record: Record<'_>) -> Option<Vec<u8>> {
+    memchr(b'\n', record.document())?;
+    one_line(record.document()).ok()
 }
 
 impl Body for Export {
@@ -91,3 +109,6 @@ impl Body for Export {
         matches!(self.next, Part::Nothing)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,18 @@ pub(super) struct Record {
     audits: Labelled,
     compactions: Labelled,
     compaction: Histogram,
+    lines: Lines,
+}
+
+/// Updates of one second that are logged one by one; the rest is summed up. There may be a thousand.
+const LINES_PER_SECOND: u32 = 10;
+
+/// What was logged this second, and what was not.
+#[derive(Debug, Default)]
+struct Lines {
+    logged: u32,
+    skipped: u64,
+    sum: Summary,
 }
 
 /// A counter for each value of its one label.
@@ -56,15 +68,23 @@ impl Record {
             audits: Labelled::new(TABLE_AUDITS, &AUDIT_OUTCOMES),
             compactions: Labelled::new(TABLE_COMPACTIONS, &OK_OR_FAILED),
             compaction: histogram!(TABLE_COMPACTION_DURATION),
+            lines: Lines::default(),
         }
     }
 
     /// An offer was judged.
-    pub(super) fn judged(&self, outcome: &Outcome, took: Duration) {
+    pub(super) fn judged(&mut self, outcome: &Outcome, took: Duration) {
         self.updates.count(outcome.label());
         self.duration.record(took);
         self.stale.increment(outcome.summary().map_or(0, |summary| summary.stale as u64));
-        log_outcome(outcome);
+        if self.lines.admits(outcome) {
+            log_outcome(outcome);
+        }
+    }
+
+    /// A second is over.
+    pub(super) fn second(&mut self) {
+        self.lines.second();
     }
 
     /// An operator has approved, or tried to.
@@ -118,6 +138,31 @@ impl Record {
         }
         if (now.invalid_total, &now.invalid) != (before.invalid_total, &before.invalid) {
             log_invalid(now);
+        }
+    }
+}
+
+impl Lines {
+    /// True for what is to be logged by itself. A refusal always is: after one the next request waits.
+    fn admits(&mut self, outcome: &Outcome) -> bool {
+        let (Outcome::Published(counts) | Outcome::Held(counts)) = outcome else { return true };
+        self.logged += 1;
+        if self.logged <= LINES_PER_SECOND {
+            return true;
+        }
+        self.skipped += 1;
+        self.sum.added += counts.added;
+        self.sum.updated += counts.updated;
+        self.sum.removed += counts.removed;
+        self.sum.refused += counts.refused;
+        false
+    }
+
+    fn second(&mut self) {
+        let Self { skipped, sum, .. } = std::mem::take(self);
+        if skipped > 0 {
+            let Summary { added, updated, removed, refused, .. } = sum;
+            info!(updates = skipped, added, updated, removed, refused, "more table updates");
         }
     }
 }
@@ -220,9 +265,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -234,12 +279,23 @@ mod tests {
     }
 
     fn logged(before: &Report, now: &Report) -> String {
-        let lines = Lines::default();
+        let lines = Written::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || Record::new().changed(before, now));
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn of_many_updates_in_a_second_the_first_are_logged_and_the_rest_summed_up() {
+        let published = Outcome::Published(Summary { added: 2, ..Summary::default() });
+        let mut lines = Lines::default();
+        let admitted = (0..50).filter(|_| lines.admits(&published)).count();
+        assert_eq!((admitted, lines.skipped, lines.sum.added), (10, 40, 80));
+        assert!(lines.admits(&Outcome::NeedSnapshot("digest".into())));
+        lines.second();
+        assert!(lines.admits(&published));
     }
 
     #[test]

@@ -164,10 +164,10 @@ fn a_failed_save_is_tried_again_every_few_seconds_until_it_succeeds() {
 }
 
 /// What is counted while `deed` is done.
-fn counted(deed: impl FnOnce(&Record)) -> String {
+fn counted(deed: impl FnOnce(&mut Record)) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle: PrometheusHandle = recorder.handle();
-    metrics::with_local_recorder(&recorder, || deed(&Record::new()));
+    metrics::with_local_recorder(&recorder, || deed(&mut Record::new()));
     handle.render()
 }
 
