@@ -3,6 +3,8 @@
 //! # The fault model
 //! - Bytes written and not synced are, after [`SimDisk::crash`], lost; or torn at any byte; or there in length, with
 //!   zeros from some byte on or in one place; or all there. Synced bytes stay.
+//! - A write may put down only a part and say so, as write(2) may. A file that was cut off and not synced since may be
+//!   as long as it was before.
 //! - Files created, renamed and removed in a folder that was not synced since: any of these changes may be lost, each
 //!   for itself. A rename is lost or done, never half. Folders made by `create_folder` stay.
 //! - An operation may fail ([`SimDisk::fail`]): with no space left, a write may have put down a part. After a failed
@@ -28,6 +30,9 @@ use super::{Disk, Lock, LockError, ReadFile, StagedFile};
 
 pub use state::Failure;
 use state::{FileId, Operation, State, Verdict};
+
+/// One in so many writes is short.
+const SHORT_WRITES: usize = 8;
 
 /// The simulated disk; see the module for what it does to its users.
 #[derive(Clone, Debug)]
@@ -76,6 +81,12 @@ impl SimDisk {
     /// Changes one byte of a file, on the disk itself. False when there is no such byte.
     pub fn rot(&self, file: &Path, at: usize, flip: u8) -> bool {
         self.state().rot(file, at, flip)
+    }
+
+    /// Another disk, just as this one is now.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().clone())))
     }
 
     /// Somebody removes the folder with all that is in it, durably.
@@ -176,7 +187,11 @@ impl io::Write for SimFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.disk.state();
         match state.verdict(Operation::Grow) {
-            Verdict::Done => Ok(state.append(self.id, bytes)),
+            Verdict::Done => {
+                let short = bytes.len() > 1 && state.below(SHORT_WRITES) == 0;
+                let part = if short { 1 + state.below(bytes.len() - 1) } else { bytes.len() };
+                Ok(state.append(self.id, bytes.get(..part).unwrap_or(bytes)))
+            }
             Verdict::Fails(error) | Verdict::PowerGoes(error) => {
                 let part = state.below(bytes.len() + 1);
                 state.append(self.id, bytes.get(..part).unwrap_or_default());
