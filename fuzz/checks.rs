@@ -1,22 +1,27 @@
-//! What must hold of any bytes: one function for each target. They panic where it does not.
+//! What must hold of any bytes: one function for each target. It panics where that does not hold, and says whether the
+//! bytes were valid: without that, a reader that refuses everything would pass.
 //!
 //! Included by the fuzz targets, and by tests/fuzz, which runs all of [`TARGETS`] with every test run.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use routing_cache::{
     limits::Limits,
-    model::{AppId, AppRecord, Digest, HostRef, Record, Rev, app_digest},
+    model::{AppId, AppRecord, Digest, Epoch, Generation, HostRef, Record, Rev, app_digest},
     wire::{
         Changes, ChangesPage, GatheredChanges, Incoming, SnapshotCandidate, SnapshotDecoder, WireError, compile,
         encode::{self, ChangesHead},
         parse_changes, parse_document,
     },
 };
+use serde_json::value::RawValue;
+
+/// Takes any bytes; true where they were valid.
+pub type Check = fn(&[u8]) -> bool;
 
 /// All targets by name: each has a corpus, and a file in fuzz_targets.
-pub const TARGETS: [(&str, fn(&[u8])); 4] =
+pub const TARGETS: [(&str, Check); 4] =
     [("document", document), ("snapshot_body", snapshot_body), ("changes", changes), ("record", record)];
 
 /// Low enough for mutations of small inputs to meet each of them.
@@ -26,7 +31,7 @@ const LIMITS: Limits = Limits { app_bytes: 300, changes_bytes: 2000, snapshot_by
 const MAX_ERROR_BYTES: usize = 4096;
 
 /// An app document.
-pub fn document(bytes: &[u8]) {
+pub fn document(bytes: &[u8]) -> bool {
     let read = parse_document(bytes);
     // With an escape in a name it means the same, and only the general reader takes it.
     let general = parse_document(&replaced(bytes, b"\"hosts\"", b"\"h\\u006fsts\""));
@@ -36,13 +41,14 @@ pub fn document(bytes: &[u8]) {
     assert_eq!((incoming.digest, incoming.bytes), (app_digest("app", Rev(7), bytes), bytes.len()));
     if bytes.len() as u64 > limits.app_bytes {
         assert!(incoming.app.is_err(), "over its limit");
-        return;
+        return false;
     }
     let (spec, app) = match (read, incoming.app) {
         (Ok(spec), Ok(app)) => (spec, app),
         (Err(error), Err(other)) => {
             assert_eq!(error, other);
-            return assert!(error.to_string().len() <= MAX_ERROR_BYTES, "{error}");
+            assert!(error.to_string().len() <= MAX_ERROR_BYTES, "{error}");
+            return false;
         }
         (spec, app) => panic!("{spec:?} and {app:?}"),
     };
@@ -56,10 +62,44 @@ pub fn document(bytes: &[u8]) {
     assert_eq!((record.id(), record.rev(), record.document()), ("app", Rev(7), bytes));
     assert_eq!((record.endpoints() as usize, record.digest()), (spec.endpoint_count(), incoming.digest));
     assert_eq!(compile(record).expect("what was valid once").spec, spec);
+    true
 }
 
-/// The body of GET /v1/snapshot.
-pub fn snapshot_body(bytes: &[u8]) {
+/// The body of GET /v1/snapshot: as it is, and with a beginning and an end that fit its lines.
+pub fn snapshot_body(bytes: &[u8]) -> bool {
+    one_snapshot(&mended(bytes));
+    one_snapshot(bytes)
+}
+
+/// The lines of `bytes` between its first and its last as they are, with a count and a digest that fit.
+fn mended(bytes: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    if lines.len() >= 2 {
+        lines = lines.drain(1..lines.len() - 1).collect();
+    }
+    let numbers: Vec<Digest> = lines.iter().filter_map(|line| number_of(line)).collect();
+    let epoch = Epoch::new("e").expect("an epoch");
+    let mut out = encode::snapshot_begin(&epoch, Generation(7), true, numbers.len() as u64);
+    for line in lines {
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+    out.extend(encode::snapshot_end(
+        numbers.len() as u64,
+        numbers.iter().copied().fold(Digest::default(), Digest::plus),
+    ));
+    out
+}
+
+/// The number of the app of a line, where it is one.
+fn number_of(line: &[u8]) -> Option<Digest> {
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(line).ok()?;
+    let id: String = serde_json::from_str(members.get("app")?.get()).ok()?;
+    let rev = serde_json::from_str(members.get("rev")?.get()).ok()?;
+    Some(app_digest(&id, Rev(rev), members.get("spec")?.get().as_bytes()))
+}
+
+fn one_snapshot(bytes: &[u8]) -> bool {
     let whole = decode(bytes, bytes.len().max(1));
     same_snapshot(&whole, &decode(bytes, 7), "cut");
     // With a field that is not known in front it means the same, and only the general reader takes it.
@@ -70,7 +110,7 @@ pub fn snapshot_body(bytes: &[u8]) {
             same_snapshot(&whole, &general, "general");
         }
     }
-    let Ok(candidate) = whole else { return };
+    let Ok(candidate) = whole else { return false };
     let apps = &candidate.apps;
     assert!(candidate.bytes == bytes.len() as u64 && candidate.bytes <= LIMITS.snapshot_bytes, "over its limit");
     assert!(apps.len() as u64 <= LIMITS.snapshot_apps && apps.len() == apps.valid() + apps.invalid().len());
@@ -85,6 +125,7 @@ pub fn snapshot_body(bytes: &[u8]) {
     if apps.invalid().is_empty() {
         written_snapshot(&candidate);
     }
+    true
 }
 
 fn decode(bytes: &[u8], piece: usize) -> Result<SnapshotCandidate, WireError> {
@@ -95,12 +136,15 @@ fn decode(bytes: &[u8], piece: usize) -> Result<SnapshotCandidate, WireError> {
     decoder.finish()
 }
 
-/// Errors may differ: with another length another limit may be met first.
+/// Over which limit it is may differ: with another length another one is met first.
 fn same_snapshot(a: &Result<SnapshotCandidate, WireError>, b: &Result<SnapshotCandidate, WireError>, how: &str) {
     let (a, b) = match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
-        (Err(a), Err(b)) => return assert!(a.to_string().len() + b.to_string().len() <= MAX_ERROR_BYTES),
-        (_, Err(WireError::TooLarge { .. })) => return,
+        (Err(WireError::TooLarge { .. }), Err(_)) | (_, Err(WireError::TooLarge { .. })) => return,
+        (Err(a), Err(b)) => {
+            assert!(a.label() == b.label() && a.to_string().len() <= MAX_ERROR_BYTES, "{how}: {a} and {b}");
+            return;
+        }
         (a, b) => panic!("{how}: {a:?} and {b:?}"),
     };
     assert_eq!((&a.epoch, a.generation, a.ready, &a.shrink_ok), (&b.epoch, b.generation, b.ready, &b.shrink_ok));
@@ -143,10 +187,13 @@ fn decode_again(candidate: &SnapshotCandidate) -> Result<SnapshotCandidate, Wire
 }
 
 /// The body of GET /v1/changes.
-pub fn changes(bytes: &[u8]) {
+pub fn changes(bytes: &[u8]) -> bool {
     let page = match parse_changes(Bytes::copy_from_slice(bytes), &LIMITS) {
         Ok(page) => page,
-        Err(error) => return assert!(error.to_string().len() <= MAX_ERROR_BYTES, "{error}"),
+        Err(error) => {
+            assert!(error.to_string().len() <= MAX_ERROR_BYTES, "{error}");
+            return false;
+        }
     };
     assert!(bytes.len() as u64 <= LIMITS.changes_bytes && page.from <= page.to);
     let ids: Vec<_> = page.upserts.iter().map(|app| &app.id).chain(page.deletes.iter().map(|(id, _)| id)).collect();
@@ -156,6 +203,7 @@ pub fn changes(bytes: &[u8]) {
     }
     let written = written_page(&page);
     same_changes(&Changes::from_page(page), written);
+    true
 }
 
 /// What is valid of the page, written and read three times: as it is, and gathered with what follows on it.
@@ -196,22 +244,28 @@ fn same_changes(changes: &Changes, [page, again, once_more]: [ChangesPage; 3]) {
 
 /// Memory in which a record is said to begin. Bytes that no checksum has seen are never read as one; this is for those
 /// that have been damaged all the same: they read as something, and nothing panics.
-pub fn record(bytes: &[u8]) {
-    for offset in [0, 1, 4, bytes.len(), usize::MAX] {
-        let Some(record) = Record::at(bytes, offset) else { continue };
-        let length = record.as_bytes().len();
-        assert!(record.as_bytes() == &bytes[offset..offset + length]);
-        assert!(record.document().len() + record.id().len() <= length, "{record:?}");
-        assert_eq!(record.hosts().count(), record.host_count());
-        for host in record.hosts().take(100) {
-            assert!(host.name.len() <= 255 && !host.to_string().is_empty() | host.name.is_empty());
-            let _ = record.claims(host);
-        }
-        let copy = AppRecord::copy_of(record);
-        assert_eq!(copy.get(), record);
-        assert_eq!(copy.get().digest(), app_digest(record.id(), record.rev(), record.document()));
-        let _ = (record.app_id(), record.endpoints(), compile(record).is_ok());
+pub fn record(bytes: &[u8]) -> bool {
+    for offset in [1, 4, bytes.len(), usize::MAX] {
+        one_record(bytes, offset);
     }
+    one_record(bytes, 0)
+}
+
+fn one_record(bytes: &[u8], offset: usize) -> bool {
+    let Some(record) = Record::at(bytes, offset) else { return false };
+    let length = record.as_bytes().len();
+    assert!(record.as_bytes() == &bytes[offset..offset + length]);
+    assert!(record.document().len() + record.id().len() <= length, "{record:?}");
+    assert_eq!(record.hosts().count(), record.host_count());
+    for host in record.hosts().take(100) {
+        assert!(host.name.len() <= 255 && host.to_string().ends_with(host.name));
+        let _ = record.claims(host);
+    }
+    let copy = AppRecord::copy_of(record);
+    assert_eq!(copy.get(), record);
+    assert_eq!(copy.get().digest(), app_digest(record.id(), record.rev(), record.document()));
+    let _ = (record.app_id(), record.endpoints());
+    compile(record).is_ok()
 }
 
 fn id(text: &str) -> AppId {

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use checks::Check;
 use mutate::Mutator;
 
 /// Mutations for each target.
@@ -47,27 +48,26 @@ fn every_target_has_a_check_a_test_a_file_and_a_corpus() {
 
 fn run(target: &str) {
     let check = checks::TARGETS.iter().find(|(name, _)| *name == target).expect("the target is in TARGETS").1;
-    let corpus: Vec<Vec<u8>> =
-        entries(&fuzz().join("corpus").join(target)).iter().map(|p| fs::read(p).unwrap()).collect();
-    assert!(
-        corpus.len() >= 2 && corpus.iter().all(|input| input.len() <= MAX_CORPUS_BYTES),
-        "small files, two at least"
-    );
-    for input in &corpus {
-        attempt(check, input, "of the corpus");
+    let mut corpus = Vec::new();
+    for file in entries(&fuzz().join("corpus").join(target)) {
+        let input = fs::read(&file).unwrap();
+        assert!(input.len() <= MAX_CORPUS_BYTES, "{} is too large", file.display());
+        let valid = attempt(check, &input, "of the corpus");
+        assert_eq!(valid, !stem(&file).starts_with("bad_"), "{}: is it valid?", file.display());
+        corpus.push(input);
     }
     let seed = number("HOLDGATE_FUZZ_SEED").unwrap_or(1);
-    let mut mutator = Mutator::new(seed, &corpus);
-    for run in 0..number("HOLDGATE_FUZZ_RUNS").unwrap_or(RUNS) {
+    let (runs, mut mutator) = (number("HOLDGATE_FUZZ_RUNS").unwrap_or(RUNS), Mutator::new(seed, &corpus));
+    for run in 0..runs {
         attempt(check, &mutator.next(), &format!("of HOLDGATE_FUZZ_SEED={seed}, number {run}"));
     }
 }
 
-fn attempt(check: fn(&[u8]), input: &[u8], which: &str) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(input))) {
+fn attempt(check: Check, input: &[u8], which: &str) -> bool {
+    catch_unwind(AssertUnwindSafe(|| check(input))).unwrap_or_else(|panic| {
         eprintln!("input {which}: b\"{}\"", input.escape_ascii());
-        resume_unwind(panic);
-    }
+        resume_unwind(panic)
+    })
 }
 
 fn number(variable: &str) -> Option<u64> {

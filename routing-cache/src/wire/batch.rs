@@ -100,18 +100,19 @@ impl Batch {
         self.add(&named, |records| write_record(records, id, rev, document, limits))
     }
 
-    /// Adds the app of a line, if its document is valid; false where it is not, and nothing has changed.
-    pub(super) fn read_line(&mut self, line: &PlainLine<'_>, limits: &Limits) -> Result<bool, Duplicate> {
+    /// Adds the app of a line, if nothing is wrong with it; false where something is, and nothing has changed: what
+    /// that is, the general readers say.
+    pub(super) fn read_line(&mut self, line: &PlainLine<'_>, limits: &Limits) -> bool {
         let &PlainLine { id, rev, document, ref simple } = line;
         if check_size(document, limits).is_err() {
-            return Ok(false);
+            return false;
         }
         let named = Named { id, rev, digest: app_digest(id, rev, document), bytes: document.len() };
         let written = self.add_valid(&named, |records| match simple {
             Some(simple) => write_simple(records, id, rev, document, simple),
             None => write_record(records, id, rev, document, limits),
-        })?;
-        Ok(written.is_ok())
+        });
+        matches!(written, Ok(Ok(())))
     }
 
     fn add(

@@ -42,3 +42,45 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<(&str, u64, &str, bool)> {
+        let line = PlainLine::read(line.as_bytes())?;
+        Some((line.id, line.rev.0, std::str::from_utf8(line.document).unwrap(), line.simple.is_some()))
+    }
+
+    #[test]
+    fn an_apps_line_is_taken_apart_and_its_document_begins_and_ends_without_white_space() {
+        let simple = r#"{"hosts":["a.example"],"endpoints":[]}"#;
+        assert_eq!(read(&format!(r#"{{"app":"a","rev":7,"spec":{simple}}}"#)), Some(("a", 7, simple, true)));
+        let spaced = format!(" {{ \"app\" : \"a b\" , \"rev\" : 0 , \"spec\" :\t{simple} \r}}\r ");
+        assert_eq!(read(&spaced), Some(("a b", 0, simple, true)));
+        assert_eq!(
+            read(r#"{"app":"a","rev":7,"spec":[}"#),
+            Some(("a", 7, "[", false)),
+            "it says nothing of the document"
+        );
+    }
+
+    #[test]
+    fn any_other_line_is_left_to_the_general_reader() {
+        let lines = [
+            "",
+            "}",
+            "{}",
+            r#"{"begin":{}}"#,
+            r#"{"rev":7,"app":"a","spec":{}}"#,
+            r#"{"app":"","rev":7,"spec":{}}"#,
+            r#"{"app":"\u0061","rev":7,"spec":{}}"#,
+            r#"{"app":"a","rev":7.0,"spec":{}}"#,
+            r#"{"app":"a","rev":7,"etag":1,"spec":{}}"#,
+            "{\"app\":\"a\",\"rev\":7,\"spec\":{}}\u{c}",
+        ];
+        for line in lines {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+}

@@ -167,11 +167,11 @@ fn begin(limits: &Limits, number: u64, line: &[u8]) -> Result<Body, WireError> {
 impl Body {
     /// True when the line was `end`.
     fn line(&mut self, limits: &Limits, number: u64, line: &[u8]) -> Result<bool, WireError> {
-        if let Some(line) = PlainLine::read(line) {
-            check_limit(self.count() + 1, LimitName::SnapshotApps, limits.snapshot_apps)?;
-            if self.apps.read_line(&line, limits)? {
-                return Ok(false);
-            }
+        if self.count() < limits.snapshot_apps
+            && let Some(line) = PlainLine::read(line)
+            && self.apps.read_line(&line, limits)
+        {
+            return Ok(false);
         }
         match raw::read(number, line)? {
             raw::Line { begin: None, end: Some(end), app: None, .. } => self.check_end(number, &end).map(|()| true),

@@ -84,3 +84,81 @@ fn differ<T: Ord>(items: &[T]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::document::parse_any;
+
+    /// What the fast reader takes the general one reads the same.
+    fn agrees(text: &[u8]) -> bool {
+        let Some(simple) = Simple::read(text) else { return false };
+        let general = parse_any(text).expect("what is simple is valid");
+        assert_eq!(simple.spec(), general, "{}", text.escape_ascii());
+        assert_eq!(simple.hosts, general.hosts.iter().map(HostRef::of).collect::<Vec<_>>());
+        assert_eq!(simple.endpoint_count(), general.endpoint_count());
+        true
+    }
+
+    #[test]
+    fn documents_of_the_short_form_are_read_in_either_order_and_with_white_space() {
+        let many: Vec<_> = (0..20).map(|n| format!("\"10.0.0.{n}:80\"")).collect();
+        let texts = [
+            r#"{"hosts":["a.example"],"endpoints":[]}"#.to_owned(),
+            r#"{"endpoints":["unix:/a","[::1]:80"],"hosts":["a.example","*.a.example"]}"#.to_owned(),
+            " {\t\"hosts\" : [ \"a.example\" ] ,\r\n\"endpoints\" : [ ] }\n".to_owned(),
+            format!(r#"{{"hosts":["a.example"],"endpoints":[{}]}}"#, many.join(",")),
+        ];
+        assert!(texts.iter().all(|text| agrees(text.as_bytes())));
+    }
+
+    #[test]
+    fn whatever_else_it_is_is_left_to_the_general_reader() {
+        let twice: Vec<_> = (0..20).map(|n| format!("\"h{}.example\"", n % 19)).collect();
+        let texts = [
+            "",
+            "{}",
+            r#"{"hosts":["a.example"]}"#,
+            r#"{"endpoints":[]}"#,
+            r#"{"hosts":[],"endpoints":[]}"#,
+            r#"{"hosts":["A.example"],"endpoints":[]}"#,
+            r#"{"hosts":["a.example"],"endpoints":["shop:80"]}"#,
+            r#"{"hosts":["a.example","a.example"],"endpoints":[]}"#,
+            r#"{"hosts":["a.example"],"endpoints":["[::1]:80","[0::1]:80"]}"#,
+            r#"{"hosts":["a.example"],"endpoints":[],"hosts":["b.example"]}"#,
+            r#"{"hosts":["a.example"],"endpoints":[],"error_pages":{}}"#,
+            r#"{"hosts":["a.example"],"endpoints":[{"address":"10.0.0.1:80"}]}"#,
+            r#"{"hosts":["\u0061.example"],"endpoints":[]}"#,
+            r#"{"hosts":["a.example"],"endpoints":[],}"#,
+            r#"{"hosts":["a.example"],"endpoints":[]} {}"#,
+            &format!(r#"{{"hosts":[{}],"endpoints":[]}}"#, twice.join(",")),
+        ];
+        for text in texts {
+            assert!(Simple::read(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_it_takes_of_mutated_documents_is_valid_and_the_same(
+            hosts in prop::collection::vec("(\\*\\.)?[a-c]{1,2}(\\.[a-b-])?", 0..4),
+            endpoints in prop::collection::vec("10\\.0\\.0\\.[1-3]:[0-9]{1,2}|unix:/[ab]|\\[::[0-1]\\]:1", 0..4),
+            turned in any::<bool>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), ".|[\"\\\\{}\\[\\],: ]"), 0..3),
+        ) {
+            let lists = [("hosts", hosts), ("endpoints", endpoints)].map(|(name, items)| {
+                format!("{name:?}:{items:?}")
+            });
+            let [first, second] = if turned { [&lists[1], &lists[0]] } else { [&lists[0], &lists[1]] };
+            let mut text = format!("{{{first},{second}}}").into_bytes();
+            agrees(&text);
+            for (at, with) in changes {
+                let at = at.index(text.len());
+                text.splice(at..=at, with.into_bytes());
+            }
+            agrees(&text);
+        }
+    }
+}
