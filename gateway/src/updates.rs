@@ -4,28 +4,35 @@
 //! is a copy that can be read while it works. Whatever it decides is counted and logged here, once.
 //!
 //! The thread ends with the last handle. When it ends before (it panicked), every call says so and the table stays as
-//! it is.
+//! it is. A compaction runs on a thread of its own, one at a time; one that breaks costs nothing but its time.
 
+mod compactor;
 mod record;
 #[cfg(test)]
 mod tests;
+mod usage;
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, path::Path, sync::Arc, thread, time::Duration};
 
 use arc_swap::ArcSwap;
 use routing_cache::{
     gate::Observation,
-    model::{Generation, Now},
-    updater::{ApproveError, Outcome, Position, Report, Updater, UpdaterConfig},
-    wire::{Changes, SnapshotCandidate},
+    live::Reader,
+    model::{Epoch, Generation, Now},
+    state::State,
+    store::Archive,
+    updater::{ApproveError, Audit, EpochError, Outcome, Position, Report, Sizes, SteerError, Updater, UpdaterConfig},
+    wire::{Changes, SnapshotCandidate, StateAnswer},
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use crate::clock;
+use compactor::{Compactor, Finished};
 use record::Record;
+use usage::Usage;
 
 /// Jobs that wait at most; whoever brings one more waits. There are three callers (state poll, table request, admin),
 /// each with one job at a time.
@@ -34,12 +41,28 @@ const QUEUE: usize = 16;
 const TICK: Duration = Duration::from_secs(1);
 /// How often a save that failed is tried again.
 const RETRY_SAVE_EVERY: Duration = Duration::from_secs(5);
+/// How often the sizes are measured at most: it looks at every app.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// While a report's lists are long, one is made for offers no more often than this: making it copies up to two thousand
+/// names, and there may be a thousand offers a second.
+const LISTS_EVERY: Duration = Duration::from_millis(100);
+/// A list with more names than this is long.
+const LONG_LIST: usize = 32;
 
 /// Reaches the updater's thread. Clones reach the same.
 #[derive(Clone, Debug)]
 pub struct Updates {
     jobs: mpsc::Sender<Job>,
-    report: Arc<ArcSwap<Report>>,
+    shared: Arc<Shared>,
+    archive: Archive,
+}
+
+/// What can be read without the thread.
+#[derive(Debug)]
+struct Shared {
+    report: ArcSwap<Report>,
+    sizes: ArcSwap<Sizes>,
 }
 
 /// The updater's thread has ended (it panicked): the table stays as it is.
@@ -69,11 +92,13 @@ impl Updates {
     ///
     /// # Errors
     /// When the system gives no thread or no timer.
-    pub fn start(updater: Updater) -> io::Result<(Self, thread::JoinHandle<()>)> {
+    pub fn start(updater: Updater, reader: Reader, state_dir: &Path) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (jobs, inbox) = mpsc::channel(QUEUE);
-        let worker = Worker::new(updater, clock::now());
-        let updates = Self { jobs, report: Arc::clone(&worker.report) };
+        let archive = updater.archive();
+        let usage = Usage::new(updater.config().limits, reader, state_dir.to_owned());
+        let worker = Worker::new(updater, usage, clock::now());
+        let updates = Self { jobs, shared: Arc::clone(&worker.shared), archive };
         let run = move || runtime.block_on(worker.run(inbox));
         Ok((updates, thread::Builder::new().name("updater".into()).spawn(run)?))
     }
@@ -95,7 +120,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn standing(&self) -> Result<Standing, UpdaterGone> {
-        self.ask(|worker, now| worker.standing(now)).await
+        self.send(|worker, now| worker.standing(now)).await
     }
 
     /// Offers a snapshot.
@@ -103,7 +128,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn offer_snapshot(&self, candidate: SnapshotCandidate) -> Result<Outcome, UpdaterGone> {
-        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_snapshot(candidate, now))).await
+        self.send(move |worker, now| worker.offer(now, |updater| updater.offer_snapshot(candidate, now))).await
     }
 
     /// Offers a delta.
@@ -111,7 +136,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn offer_changes(&self, changes: Changes) -> Result<Outcome, UpdaterGone> {
-        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_changes(changes, now))).await
+        self.send(move |worker, now| worker.offer(now, |updater| updater.offer_changes(changes, now))).await
     }
 
     /// Releases what is held at this generation.
@@ -127,30 +152,140 @@ impl Updates {
         .await
     }
 
+    /// Takes a retired epoch back: the next snapshot of it is judged like any other.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when it is not a retired one.
+    pub async fn approve_epoch(&self, epoch: Epoch) -> Result<Result<(), EpochError>, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let result = worker.updater.approve_epoch(&epoch, now);
+            record::approved_epoch(&epoch, &result);
+            result
+        })
+        .await
+    }
+
+    /// Goes back to a state of the [`Archive`], and stays there.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when it cannot be done.
+    pub async fn rollback(&self, state: State) -> Result<Result<Outcome, SteerError>, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let result = worker.updater.rollback(state, now);
+            record::steered("rollback", &result);
+            result
+        })
+        .await
+    }
+
+    /// Serves an operator's table, and stays there.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when it cannot be done.
+    pub async fn import(&self, candidate: SnapshotCandidate) -> Result<Result<Outcome, SteerError>, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let result = worker.updater.import(candidate, now);
+            record::steered("import", &result);
+            result
+        })
+        .await
+    }
+
+    /// Follows the orchestrator again.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when no table is pinned.
+    pub async fn unpin(&self) -> Result<Result<(), SteerError>, UpdaterGone> {
+        self.ask(|worker, now| {
+            let result = worker.updater.unpin(now);
+            record::unpinned(&result);
+            result
+        })
+        .await
+    }
+
+    /// Compares what was received with what the orchestrator says of itself.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn audit(&self, answer: StateAnswer) -> Result<Audit, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let audit = worker.updater.audit(&answer, now);
+            worker.record.audited(audit, &answer);
+            audit
+        })
+        .await
+    }
+
+    /// An orderly end has begun: what ends now is no crash.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn stopping(&self) -> Result<(), UpdaterGone> {
+        self.ask(|worker, _| worker.updater.stopping()).await
+    }
+
     /// Goes by new settings.
     ///
     /// # Errors
     /// When the thread has ended.
     pub async fn reconfigure(&self, config: UpdaterConfig) -> Result<(), UpdaterGone> {
-        self.ask(move |worker, _| worker.updater.reconfigure(config)).await
+        self.ask(move |worker, _| {
+            worker.usage.limits(config.limits);
+            worker.updater.reconfigure(config);
+        })
+        .await
     }
 
-    /// The last report, at most a second old unless the updater is at work; never waits for it.
+    /// The last report, at most a second old unless the updater is at work; never waits for it. After an offer a list
+    /// of many names may be a moment behind.
     #[must_use]
-    pub fn report(&self) -> Report {
-        self.report.load_full().as_ref().clone()
+    pub fn report(&self) -> Arc<Report> {
+        self.shared.report.load_full()
     }
 
+    /// The sizes as they were measured last, some ten seconds ago at most; never waits for the updater.
+    #[must_use]
+    pub fn sizes(&self) -> Arc<Sizes> {
+        self.shared.sizes.load_full()
+    }
+
+    /// The generations on disk, read without the updater's thread. Reading one may take a while.
+    #[must_use]
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The report as it is now: it waits for the updater's thread.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn current_report(&self) -> Result<Arc<Report>, UpdaterGone> {
+        self.ask(|_, _| ()).await?;
+        Ok(self.report())
+    }
+
+    /// Has a deed done; the report that follows from it is there when this returns.
     async fn ask<T: Send + 'static>(
+        &self,
+        deed: impl FnOnce(&mut Worker, Now) -> T + Send + 'static,
+    ) -> Result<T, UpdaterGone> {
+        let deed = move |worker: &mut Worker, now| {
+            let result = deed(worker, now);
+            worker.share(clock::now());
+            result
+        };
+        self.send(deed).await
+    }
+
+    async fn send<T: Send + 'static>(
         &self,
         deed: impl FnOnce(&mut Worker, Now) -> T + Send + 'static,
     ) -> Result<T, UpdaterGone> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |worker| {
-            let result = deed(worker, clock::now());
-            worker.share(clock::now());
             // ignored: who asked has gone, and the deed is done all the same
-            let _ = reply.send(result);
+            let _ = reply.send(deed(worker, clock::now()));
         });
         self.jobs.send(job).await.map_err(|_| UpdaterGone)?;
         answer.await.map_err(|_| UpdaterGone)
@@ -160,16 +295,36 @@ impl Updates {
 /// What runs on the thread.
 struct Worker {
     updater: Updater,
-    report: Arc<ArcSwap<Report>>,
+    shared: Arc<Shared>,
     record: Record,
+    usage: Usage,
+    compactor: Compactor,
     /// When a save is tried again next, if one is needed.
     retry_at: Duration,
+    /// When the sizes were measured last.
+    measured_at: Duration,
+    /// When the report was made last.
+    shared_at: Duration,
+    /// The report is older than what it reports on.
+    stale: bool,
 }
 
 impl Worker {
-    fn new(updater: Updater, now: Now) -> Self {
-        let report = Arc::new(ArcSwap::from_pointee(updater.report(now)));
-        Self { updater, report, record: Record::new(), retry_at: now.monotonic + RETRY_SAVE_EVERY }
+    fn new(mut updater: Updater, usage: Usage, now: Now) -> Self {
+        let (report, sizes) = (ArcSwap::from_pointee(updater.report(now)), ArcSwap::from_pointee(updater.sizes()));
+        let mut worker = Self {
+            updater,
+            usage,
+            shared: Arc::new(Shared { report, sizes }),
+            record: Record::new(),
+            compactor: Compactor::default(),
+            retry_at: now.monotonic + RETRY_SAVE_EVERY,
+            measured_at: now.monotonic,
+            shared_at: now.monotonic,
+            stale: false,
+        };
+        worker.usage.watch(&worker.shared.sizes.load());
+        worker
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
@@ -181,15 +336,48 @@ impl Worker {
                     Some(job) => job(&mut self),
                     None => return,
                 },
+                finished = self.compactor.finished() => self.compacted(finished, clock::now()),
                 _ = ticks.tick() => self.tick(clock::now()),
+                () = sleep(LISTS_EVERY), if self.stale => self.share(clock::now()),
             }
+            self.compact(clock::now());
         }
     }
 
     fn tick(&mut self, now: Now) {
+        self.updater.tick(now);
+        self.record.second();
         if now.monotonic >= self.retry_at {
             self.updater.retry_save(now);
             self.retry_at = clock::now().monotonic.max(now.monotonic) + RETRY_SAVE_EVERY;
+        }
+        if now.monotonic >= self.measured_at + MEASURE_EVERY {
+            self.measure();
+            self.measured_at = clock::now().monotonic.max(now.monotonic);
+        }
+        self.share(now);
+    }
+
+    fn measure(&mut self) {
+        let sizes = self.updater.sizes();
+        self.usage.watch(&sizes);
+        self.shared.sizes.store(Arc::new(sizes));
+    }
+
+    /// Starts a compaction where one is due and none is under way.
+    fn compact(&mut self, now: Now) {
+        if self.compactor.is_free(now)
+            && let Some(compaction) = self.updater.compaction()
+        {
+            self.compactor.start(compaction, now);
+        }
+    }
+
+    fn compacted(&mut self, finished: Finished, now: Now) {
+        self.record.compacted(&finished);
+        match finished.compacted {
+            Some(compacted) => self.updater.compacted(compacted, now),
+            None => {}
         }
         self.share(now);
     }
@@ -198,6 +386,7 @@ impl Worker {
         let outcome = deed(&mut self.updater);
         let took = clock::now().monotonic.saturating_sub(now.monotonic);
         self.record.judged(&outcome, took);
+        self.share_soon(clock::now());
         outcome
     }
 
@@ -206,9 +395,21 @@ impl Worker {
         Standing { wants_answers, has_table: self.updater.has_table(), position }
     }
 
+    /// Shares the report, now or a moment later.
+    fn share_soon(&mut self, now: Now) {
+        let last = self.shared.report.load();
+        let long = last.held.deletes.len().max(last.invalid.len()) > LONG_LIST;
+        drop(last);
+        self.stale = long && now.monotonic < self.shared_at + LISTS_EVERY;
+        if !self.stale {
+            self.share(now);
+        }
+    }
+
     fn share(&mut self, now: Now) {
+        (self.shared_at, self.stale) = (now.monotonic, false);
         let report = self.updater.report(now);
-        self.record.changed(&self.report.load(), &report);
-        self.report.store(Arc::new(report));
+        self.record.changed(&self.shared.report.load(), &report);
+        self.shared.report.store(Arc::new(report));
     }
 }

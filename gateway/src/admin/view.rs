@@ -20,6 +20,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// What is served.
     pub table: TableStatus,
+    /// How large it is.
+    #[serde(default)]
+    pub sizes: SizesStatus,
     /// Whom it is from.
     pub orchestrator: OrchestratorStatus,
     /// What is held.
@@ -58,6 +61,60 @@ pub struct TableStatus {
     /// Apps that are not served as received: their last document is invalid, or they have none that is valid.
     #[serde(default)]
     pub invalid: u64,
+    /// An operator wants it to stay; `null` while the orchestrator is followed.
+    #[serde(default)]
+    pub pinned: Option<PinnedStatus>,
+    /// A table that is kept out, as this program crashed with it; `null` when none is.
+    #[serde(default)]
+    pub poisoned: Option<PoisonedStatus>,
+    /// Deleted apps whose old revs may not come back.
+    #[serde(default)]
+    pub tombstones: u64,
+    /// Epochs that were left, newest first; only an operator's word takes one back.
+    #[serde(default)]
+    pub retired_epochs: Vec<String>,
+}
+
+/// An operator wants the table to stay.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PinnedStatus {
+    /// RFC 3339.
+    pub since: String,
+    /// `rollback` or `import`.
+    pub by: String,
+}
+
+/// A table that is kept out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PoisonedStatus {
+    /// Its generation.
+    pub generation: u64,
+    /// Its epoch, where it had one.
+    pub epoch: Option<String>,
+    /// Over what it served.
+    pub digest: String,
+    /// Runs in a row that crashed soon after they had begun to serve it.
+    pub crashes: u32,
+}
+
+/// Sizes in bytes, as they were measured some ten seconds ago at most.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SizesStatus {
+    /// Of all documents served.
+    pub documents_bytes: u64,
+    /// Of all files of the state folder.
+    pub store_bytes: u64,
+    /// The five largest apps, largest first.
+    pub largest: Vec<AppSize>,
+}
+
+/// An app and the size of its document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AppSize {
+    /// Its id.
+    pub app: String,
+    /// In bytes.
+    pub bytes: u64,
 }
 
 /// The snapshot on disk.
@@ -172,6 +229,9 @@ pub struct AppLine {
     pub hosts: Vec<String>,
     /// True when the orchestrator took it away and the guard keeps it.
     pub held: bool,
+    /// Why its last document is not what is served; `null` when it is.
+    #[serde(default)]
+    pub invalid: Option<String>,
 }
 
 /// `GET /v1/table/apps/ID`.
@@ -184,8 +244,6 @@ pub struct AppView {
     pub digest: String,
     /// Endpoints over all upstreams.
     pub endpoints: u64,
-    /// Why its last document is invalid and this earlier one serves; `null` when it is not.
-    pub invalid: Option<String>,
     /// Where the table it stands in came from.
     pub provenance: ProvenanceView,
     /// The document, byte for byte as it was sent.
@@ -284,9 +342,10 @@ pub struct StandingView {
 }
 
 /// `GET /v1/upstreams`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UpstreamsPage {
-    /// Sorted by app, and within it in the document's order.
+    /// Sorted by app, and within it in the document's order. A page may have fewer than its limit, or none, and another
+    /// one after it.
     pub endpoints: Vec<UpstreamLine>,
     /// `after` of the next page; `null` on the last.
     pub next: Option<String>,
@@ -336,12 +395,112 @@ pub struct EvidenceView {
     pub window_s: u64,
 }
 
-/// What `POST /v1/table/approve` takes.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+/// What `POST /v1/table/approve` takes: one of the two.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
     /// That of the held update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// A retired epoch that is to be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+}
+
+/// What `POST /v1/table/rollback` takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// That of a kept generation.
     pub generation: u64,
+    /// Its epoch; without it the newest of that number is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+}
+
+/// What `POST /v1/table/rollback` and `POST /v1/table/import` answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Steered {
+    /// As in `holdgate_table_updates_total`.
+    pub outcome: String,
+    /// Apps that were not served before.
+    pub added: u64,
+    /// Apps served in another version than before.
+    pub updated: u64,
+    /// Apps that are not served any more.
+    pub removed: u64,
+    /// Apps of it that are not served as they stand in it.
+    pub invalid: u64,
+    /// Of the served table.
+    pub generation: u64,
+    /// Apps served now.
+    pub apps: u64,
+    /// What is served is on disk.
+    pub saved: bool,
+}
+
+/// `GET /v1/table/history`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// What is served now.
+    pub served: ProvenanceView,
+    /// What can be gone back to, newest first.
+    pub generations: Vec<KeptView>,
+}
+
+/// A kept generation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptView {
+    /// Its number.
+    pub generation: u64,
+    /// Its epoch.
+    pub epoch: Option<String>,
+    /// The store's number of it: of two, the higher one came later.
+    pub sequence: u64,
+    /// When it was received, RFC 3339.
+    pub at: String,
+    /// Apps served.
+    pub apps: u64,
+    /// Over what was served.
+    pub digest: String,
+    /// As in the status.
+    pub source: String,
+    /// The file that holds it whole; `null` where it is made of one and the changes after it.
+    pub file: Option<String>,
+}
+
+/// `GET /v1/table/diff`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DiffView {
+    /// The older side.
+    pub from: DiffSide,
+    /// The newer side.
+    pub to: DiffSide,
+    /// Apps of `to` alone; the first by id.
+    pub added: Vec<String>,
+    /// Apps of `from` alone; the first by id.
+    pub removed: Vec<String>,
+    /// Apps of both in different versions; the first by id.
+    pub changed: Vec<String>,
+    /// All of them.
+    pub added_total: u64,
+    /// All of them.
+    pub removed_total: u64,
+    /// All of them.
+    pub changed_total: u64,
+}
+
+/// One side of a difference.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DiffSide {
+    /// Its number.
+    pub generation: u64,
+    /// Its epoch.
+    pub epoch: Option<String>,
+    /// Its apps.
+    pub apps: u64,
+    /// Over what it serves.
+    pub digest: String,
 }
 
 /// What `POST /v1/table/approve` answers.

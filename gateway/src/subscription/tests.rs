@@ -9,12 +9,9 @@ use routing_cache::{
     gate::GateConfig,
     limits::Limits,
     live::Published,
-    model::{AppId, Digest, Epoch, Generation, Rev},
-    updater::{GuardConfig, Updater, UpdaterConfig},
-    wire::{
-        app_digest,
-        encode::{snapshot_app, snapshot_begin, snapshot_end},
-    },
+    model::{Digest, Epoch, Generation, Rev, app_digest},
+    updater::{GuardConfig, PoisonRules, Updater, UpdaterConfig},
+    wire::encode::{snapshot_app, snapshot_begin, snapshot_end},
 };
 use tokio::{
     task::JoinHandle,
@@ -61,15 +58,20 @@ fn config(limits: Limits) -> UpdaterConfig {
             max_invalid_apps: 5,
         },
         limits,
+        poison: PoisonRules { crashes: 3, within: Duration::from_secs(10) },
     }
 }
 
 impl Gateway {
     fn start(state_dir: &Path, limits: Limits, client: impl FnOnce(Reader) -> Client) -> Self {
         let (updater, reader, _) = Updater::boot(config(limits), state_dir, clock::now()).unwrap();
-        let (updates, _) = Updates::start(updater).unwrap();
+        let (updates, _) = Updates::start(updater, reader.clone(), state_dir).unwrap();
         let drain = Drain::default();
-        let options = SubscriptionOptions { gateway: "edge".into(), check_every: Duration::from_millis(50) };
+        let options = SubscriptionOptions {
+            gateway: "edge".into(),
+            check_every: Duration::from_millis(50),
+            audit_every: Duration::from_millis(200),
+        };
         let client = client(reader.clone());
         let task = tokio::spawn(run(client, updates.clone(), reader.clone(), options, drain.watch()));
         Self { reader, updates, drain, task }
@@ -124,7 +126,7 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 fn ids(served: &Published) -> Vec<String> {
-    let mut ids: Vec<_> = served.table.iter().map(|app| app.id.to_string()).collect();
+    let mut ids: Vec<_> = served.table.iter().map(|app| app.id().to_owned()).collect();
     ids.sort();
     ids
 }
@@ -140,9 +142,9 @@ fn snapshot(generation: u64, ready: bool, apps: &[&str]) -> Vec<u8> {
     let mut body = snapshot_begin(&epoch, Generation(generation), ready, apps.len() as u64);
     let mut digest = Digest::default();
     for name in apps {
-        let (id, rev, document) = (AppId::new(name).unwrap(), Rev(generation), document(name));
-        digest = digest.plus(app_digest(&id, rev, document.as_bytes()));
-        snapshot_app(&mut body, &id, rev, document.as_bytes());
+        let (rev, document) = (Rev(generation), document(name));
+        digest = digest.plus(app_digest(name, rev, document.as_bytes()));
+        snapshot_app(&mut body, name, rev, document.as_bytes());
     }
     body.extend(snapshot_end(apps.len() as u64, digest));
     body

@@ -5,10 +5,9 @@ use routing_cache::{
     disk::sim::{Failure, SimDisk},
     gate::GateConfig,
     limits::Limits,
-    live::Reader,
-    model::{AppId, Digest, Epoch, Rev, WallTime},
-    updater::{GuardConfig, Rejection, Summary},
-    wire::Incoming,
+    model::{AppId, Epoch, Rev, WallTime},
+    updater::{GuardConfig, PoisonRules, Rejection, Summary},
+    wire::{Batch, Incoming},
 };
 
 use super::*;
@@ -26,13 +25,22 @@ fn config(lost_after: Duration) -> UpdaterConfig {
             max_invalid_apps: 20,
         },
         limits: Limits::default(),
+        poison: PoisonRules { crashes: 3, within: Duration::from_secs(10) },
     }
 }
 
 fn booted(disk: &SimDisk, now: Now) -> (Updater, Reader) {
     let config = config(Duration::from_secs(10));
-    let (updater, reader, _) = Updater::boot_on(disk.clone(), config, Path::new("/state"), now).unwrap();
+    let (updater, reader, _) = Updater::boot_on(Arc::new(disk.clone()), config, Path::new("/state"), now).unwrap();
     (updater, reader)
+}
+
+fn started(updater: Updater, reader: &Reader) -> (Updates, thread::JoinHandle<()>) {
+    Updates::start(updater, reader.clone(), Path::new("/")).unwrap()
+}
+
+fn worker(updater: Updater, reader: &Reader, now: Now) -> Worker {
+    Worker::new(updater, Usage::new(Limits::default(), reader.clone(), "/".into()), now)
 }
 
 fn at(seconds: u64) -> Now {
@@ -44,13 +52,13 @@ fn snapshot(generation: u64, apps: usize) -> SnapshotCandidate {
         let document = format!(r#"{{"hosts":["app-{n}.example.com"],"endpoints":["10.0.0.1:80"]}}"#);
         Incoming::read(AppId::new(&format!("app-{n}")).unwrap(), Rev(1), document.as_bytes(), &Limits::default())
     };
-    let apps: Vec<Incoming> = (0..apps).map(read).collect();
+    let apps = Batch::from_incoming((0..apps).map(read)).unwrap();
     SnapshotCandidate {
         epoch: Epoch::new("e1").unwrap(),
         generation: Generation(generation),
         ready: true,
         shrink_ok: None,
-        digest: apps.iter().map(|app| app.digest).fold(Digest::default(), Digest::plus),
+        digest: apps.digest(),
         apps,
         partial: None,
         bytes: 1,
@@ -65,14 +73,14 @@ fn in_runtime<T>(deed: impl Future<Output = T>) -> T {
 #[test]
 fn an_offer_is_judged_on_the_thread_and_the_report_follows_at_once() {
     let (updater, reader) = booted(&SimDisk::new(1), clock::now());
-    let (updates, _thread) = Updates::start(updater).unwrap();
+    let (updates, _thread) = started(updater, &reader);
     in_runtime(async {
         let standing = updates.observe(Observation::Ready).await.unwrap();
         assert!(standing.wants_answers && !standing.has_table && standing.position.is_none());
         let outcome = updates.offer_snapshot(snapshot(1, 200)).await.unwrap();
         assert!(matches!(outcome, Outcome::Published(Summary { added: 200, saved: true, .. })), "{outcome:?}");
         assert_eq!(reader.load().table.len(), 200);
-        assert_eq!(updates.report().received.map(|(_, generation)| generation), Some(Generation(1)));
+        assert_eq!(updates.report().received.as_ref().map(|(_, generation)| *generation), Some(Generation(1)));
         assert!(matches!(updates.offer_snapshot(snapshot(2, 100)).await.unwrap(), Outcome::Held(_)));
         assert_eq!(updates.report().held.total, 100);
         assert_eq!(
@@ -88,8 +96,8 @@ fn an_offer_is_judged_on_the_thread_and_the_report_follows_at_once() {
 
 #[test]
 fn new_settings_are_gone_by() {
-    let (updater, _) = booted(&SimDisk::new(1), clock::now());
-    let (updates, _thread) = Updates::start(updater).unwrap();
+    let (updater, reader) = booted(&SimDisk::new(1), clock::now());
+    let (updates, _thread) = started(updater, &reader);
     in_runtime(async {
         updates.observe(Observation::Ready).await.unwrap();
         updates.reconfigure(config(Duration::ZERO)).await.unwrap();
@@ -100,8 +108,8 @@ fn new_settings_are_gone_by() {
 
 #[test]
 fn the_thread_ends_with_the_last_handle() {
-    let (updater, _) = booted(&SimDisk::new(1), clock::now());
-    let (updates, thread) = Updates::start(updater).unwrap();
+    let (updater, reader) = booted(&SimDisk::new(1), clock::now());
+    let (updates, thread) = started(updater, &reader);
     drop(updates.clone());
     in_runtime(updates.standing()).unwrap();
     drop(updates);
@@ -113,7 +121,7 @@ fn the_thread_ends_with_the_last_handle() {
 #[test]
 fn a_thread_that_panicked_is_an_error_of_every_call_and_the_table_stays() {
     let (updater, reader) = booted(&SimDisk::new(1), clock::now());
-    let (updates, _thread) = Updates::start(updater).unwrap();
+    let (updates, _thread) = started(updater, &reader);
     in_runtime(async {
         updates.observe(Observation::Ready).await.unwrap();
         updates.offer_snapshot(snapshot(1, 3)).await.unwrap();
@@ -126,40 +134,40 @@ fn a_thread_that_panicked_is_an_error_of_every_call_and_the_table_stays() {
 
 #[test]
 fn the_report_follows_the_time_alone() {
-    let (updater, _) = booted(&SimDisk::new(1), at(0));
-    let mut worker = Worker::new(updater, at(0));
+    let (updater, reader) = booted(&SimDisk::new(1), at(0));
+    let mut worker = worker(updater, &reader, at(0));
     worker.updater.observe(Observation::Ready, at(0));
     worker.tick(at(1));
-    assert!(worker.report.load().gate_open);
+    assert!(worker.shared.report.load().gate_open);
     worker.tick(at(10));
-    assert!(!worker.report.load().gate_open);
-    assert_eq!(worker.report.load().gate_reason.as_deref(), Some("nothing was answered for 10 s"));
+    assert!(!worker.shared.report.load().gate_open);
+    assert_eq!(worker.shared.report.load().gate_reason.as_deref(), Some("nothing was answered for 10 s"));
 }
 
 #[test]
 fn a_failed_save_is_tried_again_every_few_seconds_until_it_succeeds() {
     let disk = SimDisk::new(1);
     let (updater, reader) = booted(&disk, at(0));
-    let mut worker = Worker::new(updater, at(0));
+    let mut worker = worker(updater, &reader, at(0));
     disk.fail(0, u64::MAX, Failure::NoSpace);
     worker.updater.observe(Observation::Ready, at(0));
     let outcome = worker.offer(at(0), |updater| updater.offer_snapshot(snapshot(1, 3), at(0)));
     assert!(matches!(outcome, Outcome::Published(Summary { saved: false, .. })), "{outcome:?}");
     worker.tick(at(5));
-    assert!(worker.report.load().saved.unsaved);
+    assert!(worker.shared.report.load().saved.unsaved);
     assert_eq!(reader.load().table.len(), 3, "it is served all the same");
     disk.heal();
     worker.tick(at(6));
-    assert!(worker.report.load().saved.unsaved, "not before its time");
+    assert!(worker.shared.report.load().saved.unsaved, "not before its time");
     worker.tick(at(10));
-    assert!(!worker.report.load().saved.unsaved);
+    assert!(!worker.shared.report.load().saved.unsaved);
 }
 
 /// What is counted while `deed` is done.
-fn counted(deed: impl FnOnce(&Record)) -> String {
+fn counted(deed: impl FnOnce(&mut Record)) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle: PrometheusHandle = recorder.handle();
-    metrics::with_local_recorder(&recorder, || deed(&Record::new()));
+    metrics::with_local_recorder(&recorder, || deed(&mut Record::new()));
     handle.render()
 }
 
