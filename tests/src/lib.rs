@@ -9,5 +9,6 @@ pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod orchestrator;
+pub mod random;
 pub mod server;
 pub mod wait;
