@@ -4,11 +4,13 @@ mod bad_answers;
 mod commands;
 mod data_plane;
 mod demo;
+mod disk;
 mod epochs;
 mod guarded;
 mod killed;
 mod lifecycle;
 mod outage_a;
+mod poison;
 mod real_programs;
 mod table;
 
