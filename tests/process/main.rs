@@ -12,6 +12,7 @@ mod lifecycle;
 mod outage_a;
 mod poison;
 mod real_programs;
+mod steer;
 mod table;
 
 use holdgate_tests::{backend::Backend, orchestrator::Orchestrator};
