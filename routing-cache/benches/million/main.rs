@@ -6,7 +6,7 @@
 //! steady stream of updates lasts. `HOLDGATE_BENCH_APPS` sets the number of apps. Each section runs in a process of its
 //! own, so that the memory of one is not counted to another; all but `snapshot` begin with the folder that it leaves.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a bench ends where something fails")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench ends where something fails")]
 
 mod apps;
 mod measure;
@@ -42,10 +42,10 @@ const SECTIONS: &[Section] = &[
 ];
 
 /// What every section is told.
-pub struct Setting {
-    pub apps: Apps,
-    pub folder: PathBuf,
-    pub seconds: u64,
+struct Setting {
+    apps: Apps,
+    folder: PathBuf,
+    seconds: u64,
 }
 
 fn main() {

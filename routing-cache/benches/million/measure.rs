@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What `deed` yields, and how long it took.
-pub fn timed<T>(deed: impl FnOnce() -> T) -> (T, Duration) {
+pub(crate) fn timed<T>(deed: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let value = black_box(deed());
     (value, start.elapsed())
@@ -16,10 +16,10 @@ pub fn timed<T>(deed: impl FnOnce() -> T) -> (T, Duration) {
 
 /// Durations, and what is said of them.
 #[derive(Default)]
-pub struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    pub fn add(&mut self, time: Duration) {
+    pub(crate) fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
 
@@ -30,14 +30,14 @@ impl Times {
         clippy::cast_sign_loss,
         reason = "an index"
     )]
-    pub fn at(&self, share: f64) -> Duration {
+    pub(crate) fn at(&self, share: f64) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let last = sorted.len().saturating_sub(1);
         sorted.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
     }
 
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let (median, least, most) = (self.at(0.5), self.at(0.0), self.at(1.0));
         format!(
             "median {median:.3?}, least {least:.3?}, p99 {:.3?}, most {most:.3?} of {}",
@@ -56,22 +56,22 @@ fn status(name: &str) -> u64 {
 }
 
 /// Resident now, in bytes.
-pub fn rss() -> u64 {
+pub(crate) fn rss() -> u64 {
     status("VmRSS")
 }
 
 /// The most that was resident since [`reset_peak`], in bytes.
-pub fn peak() -> u64 {
+pub(crate) fn peak() -> u64 {
     status("VmHWM")
 }
 
 /// From now on the peak is counted anew (proc(5), clear_refs: 5).
-pub fn reset_peak() {
+pub(crate) fn reset_peak() {
     fs::write("/proc/self/clear_refs", "5").unwrap();
 }
 
 /// Processor time of all threads so far.
-pub fn cpu() -> Duration {
+pub(crate) fn cpu() -> Duration {
     let text = fs::read_to_string("/proc/self/stat").unwrap();
     let fields = text.rsplit_once(')').unwrap().1;
     let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
@@ -80,12 +80,12 @@ pub fn cpu() -> Duration {
 }
 
 /// The size of the files in `folder`.
-pub fn bytes_in(folder: &Path) -> u64 {
+pub(crate) fn bytes_in(folder: &Path) -> u64 {
     let files = fs::read_dir(folder).unwrap().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
-pub fn mib(bytes: u64) -> f64 {
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

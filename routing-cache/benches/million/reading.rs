@@ -22,14 +22,14 @@ use crate::{
 const ASKED: usize = 1 << 20;
 
 /// A booted updater and its reader.
-pub fn booted(folder: &Path) -> (Updater, Reader) {
+pub(crate) fn booted(folder: &Path) -> (Updater, Reader) {
     let (updater, reader, report) = Updater::boot(config(), folder, now()).unwrap();
     assert!(report.damaged.is_empty() && report.restored.is_some(), "{report:?}");
     (updater, reader)
 }
 
 /// From the state folder to the first answer, and the memory it takes.
-pub fn boot(setting: &Setting) {
+pub(crate) fn boot(setting: &Setting) {
     let (mut times, mut first) = (Times::default(), 0);
     let (before, wanted) = (rss(), host(setting.apps.0 / 2));
     for round in 0..9 {
@@ -69,7 +69,7 @@ fn nanoseconds(name: &str, hosts: &[String], mut look: impl FnMut(&str) -> bool)
 }
 
 /// Lookup by host: the record alone, and compiled for routing.
-pub fn lookup(setting: &Setting) {
+pub(crate) fn lookup(setting: &Setting) {
     let (_updater, reader) = booted(&setting.folder);
     let (count, mut chance) = (setting.apps.0, Chance(1));
     let uniform: Vec<_> = (0..ASKED).map(|_| host(chance.below(count))).collect();
@@ -87,7 +87,7 @@ pub fn lookup(setting: &Setting) {
 }
 
 /// The whole table as a snapshot's body, bit by bit.
-pub fn export(setting: &Setting) {
+pub(crate) fn export(setting: &Setting) {
     let (_updater, reader) = booted(&setting.folder);
     let published = reader.load();
     reset_peak();
@@ -110,8 +110,8 @@ pub fn export(setting: &Setting) {
 }
 
 /// `holdgate state verify`.
-pub fn verify(setting: &Setting) {
-    let disk = Arc::new(RealDisk::default());
+pub(crate) fn verify(setting: &Setting) {
+    let disk = Arc::new(RealDisk);
     reset_peak();
     let before = rss();
     let (inspection, time) = timed(|| store::inspect(disk.as_ref(), &setting.folder));

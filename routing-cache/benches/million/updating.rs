@@ -40,13 +40,13 @@ const ANSWERS: u64 = 5;
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// This moment.
-pub fn now() -> Now {
+pub(crate) fn now() -> Now {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Now { monotonic: START.elapsed(), wall: WallTime(u64::try_from(wall.as_millis()).unwrap()) }
 }
 
 /// The defaults, but for a gate that opens at the first answer and no poison.
-pub fn config() -> UpdaterConfig {
+pub(crate) fn config() -> UpdaterConfig {
     let gate = GateConfig { stable_for: Duration::ZERO, lost_after: Duration::from_secs(3600), readiness_url: false };
     let guard =
         GuardConfig { max_shrink_percent: 20.0, max_shrink_apps: 50, max_invalid_percent: 1.0, max_invalid_apps: 20 };
@@ -94,14 +94,14 @@ fn take(name: &str, updater: &mut Updater, (apps, generation, rev, version): (Ap
 }
 
 /// Of an empty gateway.
-pub fn first_snapshot(setting: &Setting) {
+pub(crate) fn first_snapshot(setting: &Setting) {
     let (mut updater, _reader, _) = Updater::boot(config(), &setting.folder, now()).unwrap();
     take("first snapshot", &mut updater, (setting.apps, FIRST, 1, 0));
     println!("first snapshot: {:.1} MiB on disk", mib(bytes_in(&setting.folder)));
 }
 
 /// Of a gateway that serves as many apps already, each of which has changed.
-pub fn second_snapshot(setting: &Setting) {
+pub(crate) fn second_snapshot(setting: &Setting) {
     let (mut updater, reader) = booted(&setting.folder);
     let generation = reader.load().provenance.generation.0 + 1;
     println!("second snapshot: {:.1} MiB resident before it", mib(rss()));
@@ -109,7 +109,7 @@ pub fn second_snapshot(setting: &Setting) {
 }
 
 /// One app into a table of all and into the cell, without the disk.
-pub fn publish(setting: &Setting) {
+pub(crate) fn publish(setting: &Setting) {
     let (_updater, reader) = booted(&setting.folder);
     let first = reader.load();
     let (table, provenance) = (first.table.clone(), first.provenance.clone());
@@ -144,7 +144,7 @@ fn offer(updater: &mut Updater, body: Bytes) -> (Duration, Duration) {
 }
 
 /// One app, durable, one after the other; and what the disk alone takes.
-pub fn one_durable(setting: &Setting) {
+pub(crate) fn one_durable(setting: &Setting) {
     let (mut updater, reader) = booted(&setting.folder);
     updater.observe(Observation::Ready, now());
     let mut times = Times::default();
@@ -169,7 +169,7 @@ pub fn one_durable(setting: &Setting) {
 }
 
 /// Ten thousand apps in one answer.
-pub fn delta(setting: &Setting) {
+pub(crate) fn delta(setting: &Setting) {
     let (mut updater, reader) = booted(&setting.folder);
     updater.observe(Observation::Ready, now());
     let (mut whole, mut decoding) = (Times::default(), Times::default());
@@ -198,7 +198,7 @@ fn compact(updater: &mut Updater) {
 }
 
 /// A steady stream of one-app updates, first each by itself, then gathered as they are between two answers.
-pub fn stream(setting: &Setting) {
+pub(crate) fn stream(setting: &Setting) {
     streamed(setting, RATE);
     streamed(setting, ANSWERS);
 }
