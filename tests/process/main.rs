@@ -2,6 +2,7 @@
 
 mod bad_answers;
 mod commands;
+mod damage;
 mod data_plane;
 mod demo;
 mod disk;

@@ -49,7 +49,8 @@ fn a_rollback_stays_over_a_restart_until_the_gateway_is_unpinned() {
 
     let history = gateway.says(&["table", "history"]);
     let lines: Vec<_> = history.lines().collect();
-    let line = |generation: u64| lines.iter().position(|l| l.split_whitespace().any(|w| w == generation.to_string()));
+    let first = |line: &str| line.split_whitespace().next().and_then(|word| word.parse().ok());
+    let line = |generation: u64| lines.iter().position(|line| first(line) == Some(generation));
     assert!(line(two).is_some() && line(two) < line(one), "newest first:\n{history}");
     let diff = gateway.says(&["table", "diff", &one.to_string(), &two.to_string()]);
     assert!(diff.contains("two") && !diff.contains("app-00000"), "{diff}");
