@@ -52,11 +52,7 @@ impl<'a> HostRef<'a> {
     /// As a pattern of its own.
     #[must_use]
     pub fn to_pattern(self) -> HostPattern {
-        if self.wildcard {
-            HostPattern::Wildcard(Arc::from(self.name))
-        } else {
-            HostPattern::Exact(Arc::from(self.name))
-        }
+        if self.wildcard { HostPattern::Wildcard(Arc::from(self.name)) } else { HostPattern::Exact(Arc::from(self.name)) }
     }
 }
 

@@ -57,8 +57,7 @@ fn read_record(id: &str, rev: Rev, document: &[u8]) -> Result<AppRecord, Documen
     let spec = parse_document(document)?;
     let hosts: Vec<HostRef<'_>> = spec.hosts.iter().map(HostRef::of).collect();
     let endpoints = u32::try_from(spec.endpoint_count()).unwrap_or(u32::MAX);
-    AppRecord::new(&RecordParts { id, rev, document, endpoints, hosts: &hosts })
-        .map_err(|error| DocumentError::new(error.to_string()))
+    AppRecord::new(&RecordParts { id, rev, document, endpoints, hosts: &hosts }).map_err(|error| DocumentError::new(error.to_string()))
 }
 
 /// The app of a record, ready for requests.
