@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Serialize, de::IgnoredAny};
 
 use super::{ShrinkOk, StateAnswer, raw};
-use crate::model::{AppId, Digest, Epoch, Generation, Rev};
+use crate::model::{AppId, Digest, Epoch, Generation, Rev, app_digest};
 
 /// The body of GET /v1/state.
 #[must_use]
@@ -44,11 +44,28 @@ pub fn snapshot_begin_shrunk(
     out
 }
 
-/// `{"app":...,"rev":N,"spec":...}` and a line's end, with the document's exact bytes. They have to be one JSON value
-/// without a line's end: see [`one_line`].
-pub fn snapshot_app(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8]) {
+/// `{"app":...,"rev":N,"spec":...}` and a line's end, with the document's exact bytes, which have to be one JSON value.
+///
+/// A document from a changes answer may hold line ends, between its parts: here they would break it in two, so a space
+/// stands in for each. What is returned is to be added to the digest of the documents as they were; it is 0 but for those.
+pub fn snapshot_app(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8]) -> Digest {
+    let start = out.len();
     app(out, id, rev, document);
+    let correction = match memchr::memchr(b'\n', document) {
+        Some(_) => without_line_ends(out, start, id, rev, document),
+        None => Digest::default(),
+    };
     out.push(b'\n');
+    correction
+}
+
+/// No other part of a line holds a line's end: in JSON those of strings are escaped.
+fn without_line_ends(out: &mut [u8], start: usize, id: &str, rev: Rev, document: &[u8]) -> Digest {
+    let spaced = |byte: &mut u8| *byte = if *byte == b'\n' { b' ' } else { *byte };
+    out.iter_mut().skip(start).for_each(spaced);
+    let mut written = document.to_vec();
+    written.iter_mut().for_each(spaced);
+    app_digest(id, rev, &written).minus(app_digest(id, rev, document))
 }
 
 /// `{"end":...}` and a line's end.
@@ -128,7 +145,6 @@ pub fn one_line(document: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 fn app(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8]) {
-    debug_assert!(!document.contains(&b'\n'), "a document with a line's end breaks the framing");
     out.extend_from_slice(b"{\"app\":");
     json(out, id);
     out.extend_from_slice(format!(",\"rev\":{rev},\"spec\":").as_bytes());

@@ -195,6 +195,22 @@ mod snapshot {
     }
 
     #[test]
+    fn a_document_with_line_ends_is_written_on_one_line_and_the_digest_is_that_of_what_is_written() {
+        let pretty = SHOP.replace(':', ":\n").replace("10.0.0.5:\n", "10.0.0.5:");
+        let mut out = encode::snapshot_begin(&epoch("e"), Generation(1), true, 2);
+        let correction = encode::snapshot_app(&mut out, "pretty", Rev(1), pretty.as_bytes());
+        assert_eq!(encode::snapshot_app(&mut out, "plain", Rev(2), SHOP.as_bytes()), Digest::default());
+        let digest = digest_of(&[("pretty", 1, &pretty), ("plain", 2, SHOP)]).plus(correction);
+        out.extend(encode::snapshot_end(2, digest));
+        let candidate = decode(std::str::from_utf8(&out).unwrap()).unwrap();
+        assert_eq!(candidate.apps.get("pretty").unwrap().document(), pretty.replace('\n', " ").as_bytes());
+        assert_eq!(
+            compile(candidate.apps.get("pretty").unwrap()).unwrap().spec,
+            parse_document(SHOP.as_bytes()).unwrap()
+        );
+    }
+
+    #[test]
     fn an_invalid_document_spoils_its_own_app_alone() {
         for bad in ["{}", "null", "7", "\"x\"", r#"{"hosts":["A"],"endpoints":[]}"#, &"[".repeat(500)] {
             let whole = if bad.starts_with('[') { format!("{bad}{}", "]".repeat(500)) } else { bad.to_owned() };
