@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Serialize, de::IgnoredAny};
 
 use super::{ShrinkOk, StateAnswer, raw};
-use crate::model::{AppId, Digest, Epoch, Generation, Rev, app_digest};
+use crate::model::{AppId, Digest, Epoch, Generation, Rev};
 
 /// The body of GET /v1/state.
 #[must_use]
@@ -44,28 +44,12 @@ pub fn snapshot_begin_shrunk(
     out
 }
 
-/// `{"app":...,"rev":N,"spec":...}` and a line's end, with the document's exact bytes, which have to be one JSON value.
-///
-/// A document from a changes answer may hold line ends, between its parts: here they would break it in two, so a space
-/// stands in for each. What is returned is to be added to the digest of the documents as they were; it is 0 but for those.
-pub fn snapshot_app(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8]) -> Digest {
-    let start = out.len();
+/// `{"app":...,"rev":N,"spec":...}` and a line's end, with the document's exact bytes. They have to be one JSON value
+/// without a line's end, which one from a changes answer may hold between its parts: see [`one_line`].
+pub fn snapshot_app(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8]) {
+    debug_assert!(!document.contains(&b'\n'), "a document with a line's end breaks the framing");
     app(out, id, rev, document);
-    let correction = match memchr::memchr(b'\n', document) {
-        Some(_) => without_line_ends(out, start, id, rev, document),
-        None => Digest::default(),
-    };
     out.push(b'\n');
-    correction
-}
-
-/// No other part of a line holds a line's end: in JSON those of strings are escaped.
-fn without_line_ends(out: &mut [u8], start: usize, id: &str, rev: Rev, document: &[u8]) -> Digest {
-    let spaced = |byte: &mut u8| *byte = if *byte == b'\n' { b' ' } else { *byte };
-    out.iter_mut().skip(start).for_each(spaced);
-    let mut written = document.to_vec();
-    written.iter_mut().for_each(spaced);
-    app_digest(id, rev, &written).minus(app_digest(id, rev, document))
 }
 
 /// `{"end":...}` and a line's end.
