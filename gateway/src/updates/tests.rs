@@ -160,7 +160,8 @@ fn a_failed_save_is_tried_again_every_few_seconds_until_it_succeeds() {
     worker.tick(at(6));
     assert!(worker.shared.report.load().saved.unsaved, "not before its time");
     worker.tick(at(10));
-    assert!(!worker.shared.report.load().saved.unsaved);
+    let saved = worker.shared.report.load().saved.clone();
+    assert!(!saved.unsaved, "{saved:?}");
 }
 
 /// What is counted while `deed` is done.
