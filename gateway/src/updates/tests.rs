@@ -43,8 +43,9 @@ fn worker(updater: Updater, reader: &Reader, now: Now) -> Worker {
     Worker::new(updater, Usage::new(Limits::default(), reader.clone(), "/".into()), now)
 }
 
+/// A time of the test's own, well ahead of the process's clock, which the worker looks at too.
 fn at(seconds: u64) -> Now {
-    Now { monotonic: Duration::from_secs(seconds), wall: WallTime(1_700_000_000_000 + seconds * 1000) }
+    Now { monotonic: Duration::from_secs(1_000_000 + seconds), wall: WallTime(1_700_000_000_000 + seconds * 1000) }
 }
 
 fn snapshot(generation: u64, apps: usize) -> SnapshotCandidate {
