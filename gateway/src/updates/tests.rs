@@ -96,6 +96,47 @@ fn an_offer_is_judged_on_the_thread_and_the_report_follows_at_once() {
 }
 
 #[test]
+fn an_operator_steers_the_table_through_the_thread() {
+    let (updater, reader) = booted(&SimDisk::new(1), clock::now());
+    let (updates, _thread) = started(updater, &reader);
+    in_runtime(async {
+        updates.observe(Observation::Ready).await.unwrap();
+        updates.offer_snapshot(snapshot(1, 3)).await.unwrap();
+        updates.offer_snapshot(snapshot(2, 4)).await.unwrap();
+        assert_eq!(updates.archive().history().first().map(|kept| kept.generation), Some(Generation(2)));
+        let state = updates.archive().load(Generation(1), None).unwrap();
+        assert!(matches!(updates.rollback(state).await, Ok(Ok(_))));
+        assert!(updates.report().pin.is_some() && reader.load().table.len() == 3);
+        assert!(!updates.standing().await.unwrap().wants_answers, "while it is pinned");
+        assert!(matches!(updates.import(snapshot(9, 5)).await, Ok(Ok(_))));
+        assert_eq!(reader.load().table.len(), 5);
+        assert_eq!(updates.unpin().await, Ok(Ok(())));
+        assert!(updates.unpin().await.unwrap().is_err());
+        assert!(updates.report().pin.is_none());
+        updates.stopping().await.unwrap();
+    });
+}
+
+#[test]
+fn the_journal_is_folded_beside_the_updates() {
+    let (updater, reader) = booted(&SimDisk::new(1), clock::now());
+    let (updates, _thread) = started(updater, &reader);
+    in_runtime(async {
+        updates.observe(Observation::Ready).await.unwrap();
+        updates.offer_snapshot(snapshot(1, 2)).await.unwrap();
+        assert!(!reader.load().table.is_empty());
+        // More than a tenth of a large table above its base: a compaction is due.
+        for generation in 2..5 {
+            updates.offer_snapshot(snapshot(generation, generation as usize * 5_000)).await.unwrap();
+        }
+        while !reader.load().table.is_flat() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(reader.load().table.len(), 20_000);
+    });
+}
+
+#[test]
 fn new_settings_are_gone_by() {
     let (updater, reader) = booted(&SimDisk::new(1), clock::now());
     let (updates, _thread) = started(updater, &reader);
