@@ -377,7 +377,7 @@ impl Worker {
         self.record.compacted(&finished);
         match finished.compacted {
             Some(compacted) => self.updater.compacted(compacted, now),
-            None => {}
+            None => self.updater.compaction_broke(),
         }
         self.share(now);
     }

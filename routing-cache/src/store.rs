@@ -204,6 +204,11 @@ impl Store {
         compact::finish(self, compacted)
     }
 
+    /// The compaction that is under way has broken, and will never be finished: another one may be begun.
+    pub fn give_up_compaction(&mut self) {
+        compact::give_up(self);
+    }
+
     /// A reader of what is kept.
     #[must_use]
     pub fn archive(&self) -> Archive {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::export::Export;
 
 /// The body of an answer: made before it is sent, or while it is.
-pub(super) type Body = Either<Full<Bytes>, Export>;
+pub(super) type Body = Either<Full<Bytes>, Box<Export>>;
 
 /// An answer.
 #[derive(Debug)]
@@ -63,7 +63,12 @@ impl Answer {
 
     /// 200 with a table, as a snapshot's body (spec/orchestrator-api.md).
     pub(super) fn table(table: Export) -> Self {
-        Self { status: StatusCode::OK, content_type: "application/x-ndjson", body: Either::Right(table), allow: None }
+        Self {
+            status: StatusCode::OK,
+            content_type: "application/x-ndjson",
+            body: Either::Right(Box::new(table)),
+            allow: None,
+        }
     }
 
     /// Prometheus' text format, version 0.0.4.

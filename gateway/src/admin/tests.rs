@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{clock, telemetry::names};
 
+mod steering;
+
 /// A served admin API and what stands behind it.
 struct Gateway {
     address: SocketAddr,

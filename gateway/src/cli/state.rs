@@ -76,7 +76,7 @@ fn is_whole(found: &Inspection) -> bool {
 
 fn text(folder: &Path, found: &Inspection) -> String {
     let mut lines: Vec<String> = found.files.iter().map(file_line).collect();
-    lines.extend(found.damaged.iter().map(|damage| format!("DAMAGED: {damage}")));
+    lines.extend(found.damaged.iter().map(damage_line));
     lines.push(match &found.would_serve {
         Some(served) => serve_line(served),
         None => "a start would serve nothing: it would wait for the orchestrator".to_owned(),
@@ -96,6 +96,12 @@ fn file_line(file: &FileReport) -> String {
     let detail = if file.detail.is_empty() { String::new() } else { format!(": {}", file.detail) };
     let (kind, state) = (file.kind.as_str(), file.state.as_str());
     format!("{:<28}{state:<11}{kind}, {}{apps}{changes}{detail}", file.name, bytes(file.bytes))
+}
+
+fn damage_line(damage: &Damage) -> String {
+    let at = damage.offset.map(|offset| format!(" at byte {offset}")).unwrap_or_default();
+    let kept = damage.kept_as.as_ref().map(|file| format!(" (kept as {file})")).unwrap_or_default();
+    format!("DAMAGED: {}{at}: {}{kept}", damage.file, damage.why)
 }
 
 fn serve_line(served: &WouldServe) -> String {
@@ -178,10 +184,8 @@ mod tests {
         });
         let text = text(Path::new("/s"), &found);
         for part in [
-            "journal-3",
             "2.0 KiB, changes 3 to 9",
-            "77",
-            "its checksum is wrong",
+            "journal-3 at byte 77: its checksum is wrong",
             "would serve nothing",
             "/s: NOT whole",
         ] {

@@ -34,8 +34,8 @@ pub const UPDATE_OUTCOMES: [&str; 5] = ["published", "unchanged", "held", "rejec
 pub const TABLE_LIMITS: [&str; 5] = ["app_bytes", "changes_bytes", "snapshot_bytes", "snapshot_apps", "store_bytes"];
 /// Values of [`OUTCOME`] for [`TABLE_AUDITS`].
 pub const AUDIT_OUTCOMES: [&str; 3] = ["same", "drifted", "not_comparable"];
-/// Values of [`KIND`]: one change appended to the journal, or the whole table.
-pub const SAVE_KINDS: [&str; 2] = ["append", "whole"];
+/// Values of [`KIND`]: one change appended to the journal, the whole table, or what had failed before once more.
+pub const SAVE_KINDS: [&str; 3] = ["append", "whole", "retry"];
 /// Values of [`LIMIT_LABEL`] for [`LIMIT`]: the keys of `[limits]`, durations in seconds.
 pub const LIMITS: [&str; 8] = [
     "max_connections",

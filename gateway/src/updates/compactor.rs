@@ -79,3 +79,26 @@ fn stand_back() {
         tracing::debug!(%error, "the compaction has the priority of everything else");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use routing_cache::model::WallTime;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now { monotonic: Duration::from_secs(seconds), wall: WallTime(0) }
+    }
+
+    #[test]
+    fn a_thread_that_breaks_is_noticed_and_another_one_is_started_later() {
+        let mut compactor = Compactor::default();
+        assert!(compactor.is_free(at(0)));
+        compactor.run(|| panic!("on purpose"), at(0));
+        assert!(!compactor.is_free(at(1000)), "one at a time");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let finished = runtime.block_on(compactor.finished());
+        assert!(finished.compacted.is_none());
+        assert!(!compactor.is_free(at(59)) && compactor.is_free(at(60)));
+    }
+}

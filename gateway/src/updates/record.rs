@@ -8,15 +8,16 @@ use metrics::{Counter, Histogram, counter, histogram};
 use routing_cache::{
     model::{Epoch, Generation},
     state::Pin,
-    updater::{ApproveError, Audit, EpochError, Held, Outcome, Report, SteerError, Summary},
+    updater::{ApproveError, Audit, EpochError, Held, Outcome, Report, Saves, SteerError, Summary},
     wire::StateAnswer,
 };
 use tracing::{error, info, warn};
 
 use super::compactor::Finished;
 use crate::telemetry::names::{
-    AUDIT_OUTCOMES, OK_OR_FAILED, OUTCOME, TABLE_AUDITS, TABLE_COMPACTION_DURATION, TABLE_COMPACTIONS,
-    TABLE_RESURRECTIONS_REFUSED, TABLE_STALE_UPSERTS, TABLE_UPDATE_DURATION, TABLE_UPDATES, UPDATE_OUTCOMES,
+    AUDIT_OUTCOMES, KIND, OK_OR_FAILED, OUTCOME, SAVE_KINDS, TABLE_AUDITS, TABLE_COMPACTION_DURATION,
+    TABLE_COMPACTIONS, TABLE_RESURRECTIONS_REFUSED, TABLE_SAVES, TABLE_STALE_UPSERTS, TABLE_UPDATE_DURATION,
+    TABLE_UPDATES, UPDATE_OUTCOMES,
 };
 
 /// Invalid apps named at most in the log for one change; all stand in the ack and in the report.
@@ -28,6 +29,8 @@ pub(super) struct Record {
     duration: Histogram,
     stale: Counter,
     resurrections: Counter,
+    /// In the order of [`SAVE_KINDS`]: those that were good, and those that were not.
+    saves: [(Counter, Counter); 3],
     audits: Labelled,
     compactions: Labelled,
     compaction: Histogram,
@@ -65,6 +68,10 @@ impl Record {
             duration: histogram!(TABLE_UPDATE_DURATION),
             stale: counter!(TABLE_STALE_UPSERTS),
             resurrections: counter!(TABLE_RESURRECTIONS_REFUSED),
+            saves: SAVE_KINDS.map(|kind| {
+                let count = |outcome: &'static str| counter!(TABLE_SAVES, KIND => kind, OUTCOME => outcome);
+                (count("ok"), count("failed"))
+            }),
             audits: Labelled::new(TABLE_AUDITS, &AUDIT_OUTCOMES),
             compactions: Labelled::new(TABLE_COMPACTIONS, &OK_OR_FAILED),
             compaction: histogram!(TABLE_COMPACTION_DURATION),
@@ -128,6 +135,11 @@ impl Record {
     /// What changed from one report to the next, with the report's own words.
     pub(super) fn changed(&self, before: &Report, now: &Report) {
         self.resurrections.absolute(now.resurrections);
+        let Saves { appended, whole, retried } = now.saves;
+        for ((ok, failed), attempts) in self.saves.iter().zip([appended, whole, retried]) {
+            ok.absolute(attempts.ok);
+            failed.absolute(attempts.failed);
+        }
         log_gate(before, now);
         log_saving(before, now);
         if now.pin != before.pin {

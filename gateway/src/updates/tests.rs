@@ -43,8 +43,9 @@ fn worker(updater: Updater, reader: &Reader, now: Now) -> Worker {
     Worker::new(updater, Usage::new(Limits::default(), reader.clone(), "/".into()), now)
 }
 
+/// A time of the test's own, well ahead of the process's clock, which the worker looks at too.
 fn at(seconds: u64) -> Now {
-    Now { monotonic: Duration::from_secs(seconds), wall: WallTime(1_700_000_000_000 + seconds * 1000) }
+    Now { monotonic: Duration::from_secs(1_000_000 + seconds), wall: WallTime(1_700_000_000_000 + seconds * 1000) }
 }
 
 fn snapshot(generation: u64, apps: usize) -> SnapshotCandidate {
@@ -91,6 +92,47 @@ fn an_offer_is_judged_on_the_thread_and_the_report_follows_at_once() {
         assert_eq!((reader.load().table.len(), updates.report().held.total), (100, 0));
         let standing = updates.standing().await.unwrap();
         assert_eq!(standing.position.map(|position| position.generation), Some(Generation(2)));
+    });
+}
+
+#[test]
+fn an_operator_steers_the_table_through_the_thread() {
+    let (updater, reader) = booted(&SimDisk::new(1), clock::now());
+    let (updates, _thread) = started(updater, &reader);
+    in_runtime(async {
+        updates.observe(Observation::Ready).await.unwrap();
+        updates.offer_snapshot(snapshot(1, 3)).await.unwrap();
+        updates.offer_snapshot(snapshot(2, 4)).await.unwrap();
+        assert_eq!(updates.archive().history().first().map(|kept| kept.generation), Some(Generation(2)));
+        let state = updates.archive().load(Generation(1), None).unwrap();
+        assert!(matches!(updates.rollback(state).await, Ok(Ok(_))));
+        assert!(updates.report().pin.is_some() && reader.load().table.len() == 3);
+        assert!(!updates.standing().await.unwrap().wants_answers, "while it is pinned");
+        assert!(matches!(updates.import(snapshot(9, 5)).await, Ok(Ok(_))));
+        assert_eq!(reader.load().table.len(), 5);
+        assert_eq!(updates.unpin().await, Ok(Ok(())));
+        assert!(updates.unpin().await.unwrap().is_err());
+        assert!(updates.report().pin.is_none());
+        updates.stopping().await.unwrap();
+    });
+}
+
+#[test]
+fn the_journal_is_folded_beside_the_updates() {
+    let (updater, reader) = booted(&SimDisk::new(1), clock::now());
+    let (updates, _thread) = started(updater, &reader);
+    in_runtime(async {
+        updates.observe(Observation::Ready).await.unwrap();
+        updates.offer_snapshot(snapshot(1, 2)).await.unwrap();
+        assert!(!reader.load().table.is_empty());
+        // More than a tenth of a large table above its base: a compaction is due.
+        for generation in 2..5 {
+            updates.offer_snapshot(snapshot(generation, generation as usize * 5_000)).await.unwrap();
+        }
+        while !reader.load().table.is_flat() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(reader.load().table.len(), 20_000);
     });
 }
 
@@ -160,7 +202,8 @@ fn a_failed_save_is_tried_again_every_few_seconds_until_it_succeeds() {
     worker.tick(at(6));
     assert!(worker.shared.report.load().saved.unsaved, "not before its time");
     worker.tick(at(10));
-    assert!(!worker.shared.report.load().saved.unsaved);
+    let saved = worker.shared.report.load().saved.clone();
+    assert!(!saved.unsaved, "{saved:?}");
 }
 
 /// What is counted while `deed` is done.

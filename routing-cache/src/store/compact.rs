@@ -79,6 +79,13 @@ pub(super) fn begin(store: &mut Store, state: State) -> Compaction {
     Compaction { folder: store.folder.clone(), under_way, state }
 }
 
+/// Nothing will come of the one that is under way; what it has staged is removed with what is left over.
+pub(super) fn give_up(store: &mut Store) {
+    if let Some(current) = store.compacting.take() {
+        store.journal_bytes += current.journal_bytes;
+    }
+}
+
 pub(super) fn finish(store: &mut Store, compacted: &Compacted) -> Result<(), SaveError> {
     let Some(current) = store.compacting.take_if(|current| current.is(compacted.under_way)) else {
         return Ok(());

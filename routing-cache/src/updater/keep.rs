@@ -88,10 +88,16 @@ impl Updater {
 
     /// `None`: whole.
     fn save(&mut self, change: Option<&Change>, now: Now) {
-        let whole = |updater: &mut Self| updater.store.save(&updater.state).map(drop);
         let result = match change.map(|change| self.store.append(change)) {
-            None | Some(Err(SaveError::NeedsWhole | SaveError::TooLarge { .. })) => whole(self),
-            Some(result) => result,
+            None | Some(Err(SaveError::NeedsWhole | SaveError::TooLarge { .. })) => {
+                let result = self.store.save(&self.state).map(drop);
+                self.saves.whole.count(&result);
+                result
+            }
+            Some(result) => {
+                self.saves.appended.count(&result);
+                result
+            }
         };
         self.store.note(&self.state);
         self.note_saved(result, now);
@@ -182,6 +188,12 @@ impl Updater {
             self.state.table = self.state.table.rebased(compacted.base, compacting.changed.iter());
             self.publish();
         }
+    }
+
+    /// Nothing will come of the compaction that is under way: what made it has broken. Another one is due later.
+    pub fn compaction_broke(&mut self) {
+        self.compacting = None;
+        self.store.give_up_compaction();
     }
 
     /// To be called every second or so: notes when the table has lived long enough to be no poison, and drops tables that

@@ -40,7 +40,7 @@ pub use crate::{
     store::{Damage, PoisonRules, Poisoned},
 };
 pub use outcome::{ApproveError, EpochError, Outcome, Rejection, SteerError, Summary};
-pub use report::{Audit, BootReport, Held, MAX_NAMED, Report, SHRINK_GUARD, SavedReport, Sizes};
+pub use report::{Attempts, Audit, BootReport, Held, MAX_NAMED, Report, SHRINK_GUARD, SavedReport, Saves, Sizes};
 
 /// What an updater goes by.
 #[derive(Clone, Debug)]
@@ -92,6 +92,7 @@ pub struct Updater {
     poisoned: Option<Poisoned>,
     refused_resurrections: u64,
     compacting: Option<keep::Compacting>,
+    saves: Saves,
     largest: keep::Largest,
     booted_at: Duration,
     /// When a table was last noted as one to live with.
@@ -157,6 +158,7 @@ impl Updater {
             poisoned: None,
             refused_resurrections: 0,
             compacting: None,
+            saves: Saves::default(),
             largest: keep::Largest::default(),
             booted_at: now.monotonic,
             proven_at: None,
@@ -235,6 +237,7 @@ impl Updater {
             invalid: differences.map(report::invalid_named).unwrap_or_default(),
             invalid_total: differences.map_or(0, |differences| differences.invalid()),
             saved: self.saved.clone(),
+            saves: self.saves,
             pin: meta.pin.clone(),
             tombstones: tombstones.len(),
             retired: meta.retired.clone(),

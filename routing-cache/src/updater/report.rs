@@ -39,6 +39,8 @@ pub struct Report {
     pub invalid_total: usize,
     /// What is on disk.
     pub saved: SavedReport,
+    /// Attempts to save it, since the start.
+    pub saves: Saves,
     /// The table is to stay as it is.
     pub pin: Option<Pin>,
     /// Deleted apps that may not come back with the rev they had.
@@ -83,6 +85,32 @@ pub struct SavedReport {
     pub unsaved: bool,
     /// Why the last attempt to save failed.
     pub error: Option<String>,
+}
+
+/// Attempts to save since the start, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Saves {
+    /// One change, appended to the journal.
+    pub appended: Attempts,
+    /// The whole state, as a snapshot.
+    pub whole: Attempts,
+    /// What had failed before, once more.
+    pub retried: Attempts,
+}
+
+/// How attempts of one kind ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// So many were good.
+    pub ok: u64,
+    /// So many were not.
+    pub failed: u64,
+}
+
+impl Attempts {
+    pub(super) fn count<T, E>(&mut self, result: &Result<T, E>) {
+        *(if result.is_ok() { &mut self.ok } else { &mut self.failed }) += 1;
+    }
 }
 
 /// The sizes that are watched.
