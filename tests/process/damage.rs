@@ -55,6 +55,9 @@ fn left_behind() -> (Vec<Backend>, Orchestrator, Gateway) {
     let (backends, mut orchestrator, _) = three();
     orchestrator.keep_changes(1000);
     let mut gateway = Gateway::configured(&orchestrator.url(), "[guard]\nmax_crashes = 0\n");
+    // Few polls, since they are counted among five requests a second.
+    gateway.reconfigure("stable_for = \"300ms\"", "stable_for = \"0s\"");
+    gateway.reconfigure("check_every = \"100ms\"", "check_every = \"500ms\"");
     gateway.start_ready();
     gateway.until_status("an open gate", |s| s["orchestrator"]["gate"] == "open");
     let catches_up = |gateway: &Gateway| {
