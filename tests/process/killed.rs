@@ -17,7 +17,7 @@ use holdgate_tests::{backend::Backend, gateway::Gateway, http, orchestrator::Orc
 use crate::{apps, host};
 
 /// So many times it is killed; `HOLDGATE_KILLS` makes it more.
-const KILLS: u64 = 40;
+const KILLS: u64 = 30;
 /// Apps at the start.
 const APPS: usize = 100;
 /// From one update to the next at most.

@@ -79,6 +79,12 @@ pub(crate) fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Processor time of this thread so far (proc(5), schedstat: its first number).
+pub(crate) fn cpu_here() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+}
+
 /// The size of the files in `folder`.
 pub(crate) fn bytes_in(folder: &Path) -> u64 {
     let files = fs::read_dir(folder).unwrap().flatten();
