@@ -345,3 +345,31 @@ fn a_large_journal_or_overlay_asks_for_a_compaction() {
     compact(&mut store, state.clone());
     assert!(!store.wants_compaction(&state.table));
 }
+
+#[test]
+fn a_compaction_does_not_stand_for_what_failed_after_it() {
+    let disk = disk_with(5);
+    let mut store = booted(&disk).0;
+    let compacted = store.begin_compaction(state(5)).run();
+    disk.fail(0, 1, Failure::NoSpace);
+    assert!(store.append(&step(6)).is_err());
+    disk.heal();
+    store.finish_compaction(&compacted).unwrap();
+    assert!(store.is_behind());
+    store.retry(&state(6)).unwrap();
+    assert_eq!(generation(&booted_copy(&disk)), Some(6));
+}
+
+/// What is still to be written when a compaction begins goes to one segment with what comes after it.
+#[test]
+fn a_segment_that_began_before_a_compaction_is_read_after_it() {
+    let disk = disk_with(4);
+    let mut store = booted(&disk).0;
+    disk.fail(0, 1, Failure::NoSpace);
+    assert!(store.append(&step(5)).is_err());
+    disk.heal();
+    let compacted = store.begin_compaction(state(5)).run();
+    store.append(&step(6)).unwrap();
+    store.finish_compaction(&compacted).unwrap();
+    assert_eq!(generation(&booted_copy(&disk)), Some(6));
+}
