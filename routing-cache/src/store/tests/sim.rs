@@ -11,7 +11,7 @@
 //! new one is durable. By those beside (`rot`, and the tests of journal and snapshot): the checksum of a frame not checked,
 //! the checksums of a snapshot not checked, no copy of a frame, a start that goes on where something is lost, numbers given
 //! twice, a change brought about that does not follow. By `store::tests`: a compaction that stands for what came after it,
-//! segments passed over that began before a snapshot.
+//! segments passed over that began before a snapshot, a segment written on after a failure.
 //!
 //! A history follows from its seed, which is printed when it fails: `HOLDGATE_SEED=n cargo test -p routing-cache sim` plays
 //! that one alone. `HOLDGATE_SIM_HISTORIES=n` plays so many.
