@@ -241,7 +241,7 @@ fn four_snapshots_are_kept_and_the_changes_after_the_oldest() {
     let archive = store.archive();
     let kept: Vec<_> =
         archive.history().iter().map(|kept| (kept.generation.0, kept.apps, kept.whole.clone())).collect();
-    let whole = |number| (number, number.min(7), Some(snapshot(number)));
+    let whole = |number: u64| (number, number.min(7), Some(snapshot(number)));
     assert_eq!(kept, [whole(9), whole(8), whole(7), whole(6)]);
 }
 

@@ -99,7 +99,7 @@ impl Base {
                 let index = if host.wildcard { &mut *wildcard } else { &mut *exact };
                 let hash = self.hash.of(host.name.as_bytes());
                 if check {
-                    self.check_host(index, hash, host)?;
+                    self.check_host(index, hash, host, place)?;
                 }
                 index.insert(hash, place);
             }
@@ -117,8 +117,10 @@ impl Base {
         }
     }
 
-    fn check_host(&self, index: &Index, hash: u64, host: HostRef<'_>) -> Result<(), HostTaken> {
-        match index.find(hash, |place| self.record(place).filter(|there| there.claims(host))) {
+    /// Two hosts of one app may look alike in an index: the app itself, at `own`, takes nothing from itself.
+    fn check_host(&self, index: &Index, hash: u64, host: HostRef<'_>, own: u32) -> Result<(), HostTaken> {
+        let claims = |place: u32| self.record(place).filter(|there| place != own && there.claims(host));
+        match index.find(hash, claims) {
             Some(owner) => Err(HostTaken { host: host.to_pattern(), owner: owner.app_id() }),
             None => Ok(()),
         }
