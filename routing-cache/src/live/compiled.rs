@@ -24,7 +24,7 @@ const WAYS: usize = 4;
 /// apps at most; by Zipf's law these get four of five requests to a million apps.
 const SETS: usize = 4096;
 /// Bytes of the documents of all these apps: 2 KiB each, about 30 times a simple document. It bounds what large ones take.
-const DOCUMENT_BYTES: usize = 32 << 20;
+pub(super) const DOCUMENT_BYTES: usize = 32 << 20;
 
 /// See the module.
 pub(super) struct Compiled {
@@ -182,7 +182,21 @@ impl Origin {
 
 impl fmt::Debug for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let apps = self.sets.iter().flatten().flatten().count();
-        f.debug_struct("Compiled").field("apps", &apps).field("document_bytes", &self.document_bytes).finish()
+        f.debug_struct("Compiled").field("document_bytes", &self.document_bytes).finish_non_exhaustive()
+    }
+}
+
+/// Apps that are kept at most.
+#[cfg(test)]
+pub(super) const APPS: usize = SETS * WAYS;
+
+#[cfg(test)]
+impl Compiled {
+    /// How many apps are kept, and the bytes of their documents.
+    pub(super) fn kept(&self) -> (usize, usize) {
+        let all = || self.sets.iter().flatten().flatten();
+        let bytes = all().map(|slot| slot.app.document.len()).sum();
+        assert_eq!(bytes, self.document_bytes);
+        (all().count(), bytes)
     }
 }
