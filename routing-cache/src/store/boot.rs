@@ -166,7 +166,10 @@ impl Store {
     /// Makes durable what was found, and goes on from there.
     fn go_on_from(&mut self, files: &Files, restored: &mut Restored, lost: bool) {
         self.last = restored.last;
-        self.unsure = self.lock.is_none() || restored.segments.iter().any(|segment| segment.unread.is_some());
+        let unread = restored.segments.iter().any(|segment| segment.unread.is_some());
+        // Without a snapshot the segments were not looked into.
+        let unseen = restored.state.is_none() && files.live(Kind::Journal).next().is_some();
+        self.unsure = self.lock.is_none() || unread || unseen;
         self.known.forget_after(self.last);
         let Some(state) = &restored.state else { return };
         self.whole = vec![restored.snapshot];
