@@ -95,7 +95,7 @@ fn write_simple(
 /// record. They are looked for in their order, and not any more after one was not found, so that it takes linear time.
 fn hosts_in<'a>(document: &'a [u8], hosts: &'a [HostPattern]) -> Vec<HostRef<'a>> {
     let mut rest = document;
-    let mut place = |host: &'a HostPattern| {
+    let place = |host: &'a HostPattern| {
         let host = host.as_ref();
         let Some(at) = memchr::memmem::find(rest, host.name.as_bytes()) else {
             rest = &[];
@@ -108,7 +108,7 @@ fn hosts_in<'a>(document: &'a [u8], hosts: &'a [HostPattern]) -> Vec<HostRef<'a>
         rest = after;
         HostRef { name: std::str::from_utf8(name).unwrap_or(host.name), ..host }
     };
-    hosts.iter().map(|host| place(host)).collect()
+    hosts.iter().map(place).collect()
 }
 
 fn too_large(error: RecordTooLarge) -> DocumentError {

@@ -433,6 +433,13 @@ mod changes {
     }
 
     #[test]
+    fn a_document_with_line_ends_is_written_and_read_as_it_is() {
+        let (epoch, shop, pretty) = (epoch("e"), id("shop"), SHOP.replace(",", ",\n"));
+        let page = read(encode::changes(&head(&epoch, 1, 2), [(&shop, Rev(2), pretty.as_bytes())], &[])).unwrap();
+        assert_eq!(page.upserts[0].app.as_ref().unwrap().get().document(), pretty.as_bytes());
+    }
+
+    #[test]
     fn a_heartbeat_has_no_changes_and_lists_may_be_absent_or_null() {
         assert_eq!(shown(&page(3, 3, &[], &[]).unwrap().upserts, &[]), (vec![], vec![]));
         let digest = Digest(0);
