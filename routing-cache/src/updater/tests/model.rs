@@ -136,11 +136,23 @@ struct Known {
     shadow: Option<Shadow>,
     /// App -> the lowest rev that its tombstone may have, within the epoch.
     buried: BTreeMap<String, u64>,
+    /// App that is gone, taken away or held -> the rev by which it first was.
+    asked: BTreeMap<String, u64>,
     /// When which apps were taken away that still are, released ones apart.
     taken: Vec<(u64, String)>,
     /// When how many apps there were.
     seen: Vec<(u64, usize)>,
     pinned: bool,
+}
+
+impl Known {
+    fn bury(&mut self, before: &View, after: &View) {
+        for id in before.keys().filter(|id| !after.contains_key(*id)) {
+            let rev = self.asked.get(id).copied();
+            rev.into_iter().for_each(|rev| _ = self.buried.insert(id.clone(), rev));
+        }
+        after.keys().for_each(|id| _ = self.buried.remove(id));
+    }
 }
 
 struct World {
@@ -170,18 +182,14 @@ fn small() -> UpdaterConfig {
 }
 
 fn boot(disk: &SimDisk, ms: u64) -> (Updater, Reader) {
-    let (updater, reader, _) =
-        Updater::boot_on(Arc::new(disk.clone()), small(), Path::new(FOLDER), at(ms)).unwrap();
+    let (updater, reader, _) = Updater::boot_on(Arc::new(disk.clone()), small(), Path::new(FOLDER), at(ms)).unwrap();
     (updater, reader)
 }
 
 fn view(reader: &Reader) -> View {
     let published = reader.load();
-    let view: View = published
-        .table
-        .iter()
-        .map(|app| (app.id().to_owned(), (app.rev().0, app.endpoints(), app.digest())))
-        .collect();
+    let view: View =
+        published.table.iter().map(|app| (app.id().to_owned(), (app.rev().0, app.endpoints(), app.digest()))).collect();
     let digest = view.values().fold(Digest::default(), |sum, (_, _, digest)| sum.plus(*digest));
     assert_eq!((published.table.len(), published.table.digest()), (view.len(), digest), "as counted anew");
     assert_eq!(published.table.endpoints(), view.values().map(|(_, endpoints, _)| u64::from(*endpoints)).sum::<u64>());
@@ -206,6 +214,7 @@ impl World {
             epoch: None,
             shadow: None,
             buried: BTreeMap::new(),
+            asked: BTreeMap::new(),
             taken: Vec::new(),
             seen: Vec::new(),
             pinned: false,
@@ -337,7 +346,8 @@ impl World {
     /// A delta may let go what was held before: everything that was received as gone is.
     fn answer_of(&self, changes: &Changes) -> Answer {
         let received = self.known.shadow.clone().unwrap_or_default();
-        let mut gone: BTreeSet<String> = self.known.view.keys().filter(|id| !received.contains_key(*id)).cloned().collect();
+        let mut gone: BTreeSet<String> =
+            self.known.view.keys().filter(|id| !received.contains_key(*id)).cloned().collect();
         gone.extend(changes.deletes.iter().map(|(id, _)| id.to_string()));
         Answer {
             epoch: changes.epoch.to_string(),
@@ -365,6 +375,7 @@ impl World {
         self.check_losses(&before, &after, answer, outcome);
         if new_epoch {
             self.known.buried.clear();
+            self.known.asked.clear();
         }
         self.bury(&before, &after, answer);
         (self.known.epoch, self.known.shadow) = (Some(answer.epoch.clone()), Some(shadow));
@@ -415,11 +426,13 @@ impl World {
     }
 
     fn bury(&mut self, before: &View, after: &View, answer: &Answer) {
-        for (id, _) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
+        let known = &mut self.known;
+        for id in &answer.gone {
             let rev = if answer.complete { Some(answer.generation) } else { answer.deletes.get(id).copied() };
-            rev.into_iter().for_each(|rev| _ = self.known.buried.insert(id.clone(), rev));
+            rev.into_iter().for_each(|rev| _ = known.asked.entry(id.clone()).or_insert(rev));
         }
-        after.keys().for_each(|id| _ = self.known.buried.remove(id));
+        answer.there.keys().for_each(|id| _ = known.asked.remove(id));
+        known.bury(before, after);
     }
 
     fn check_received(&self) {
@@ -455,6 +468,8 @@ impl World {
         self.known.view = view(&self.reader);
         let gone = before.keys().filter(|id| !self.known.view.contains_key(*id));
         gone.for_each(|id| assert!(held.deletes.iter().any(|held| held.as_str() == id)));
+        let after = self.known.view.clone();
+        self.known.bury(&before, &after);
         self.known.taken.clear();
         self.known.seen.clear();
         self.check_received();
@@ -471,7 +486,14 @@ impl World {
 
     /// What an operator puts there is a new beginning for what was seen of the hour.
     fn steered(&mut self, outcome: &Outcome, known: Known) {
-        self.known = Known { view: view(&self.reader), pinned: true, taken: Vec::new(), seen: Vec::new(), ..known };
+        self.known = Known {
+            view: view(&self.reader),
+            pinned: true,
+            taken: Vec::new(),
+            seen: Vec::new(),
+            asked: BTreeMap::new(),
+            ..known
+        };
         assert!(!self.known.view.is_empty());
         self.note(outcome);
     }
@@ -530,7 +552,11 @@ impl World {
         // The updater goes before its disk does.
         (self.updater, self.reader) = boot(&SimDisk::new(0), 0);
         self.disk.heal();
-        if power { self.disk.crash() } else { self.disk.kill() }
+        if power {
+            self.disk.crash()
+        } else {
+            self.disk.kill()
+        }
         (self.updater, self.reader) = boot(&self.disk, self.ms);
         let served = view(&self.reader);
         if self.durable == 0 && !self.reader.load().has_table() {
@@ -549,7 +575,8 @@ impl World {
         };
         let may_be = self.published.get(self.durable.saturating_sub(1)..).unwrap_or_default();
         let found = may_be.iter().rev().find(is_it).cloned();
-        let found = found.unwrap_or_else(|| panic!("not one that was published since the last save: {served:?} {report:?}"));
+        let found =
+            found.unwrap_or_else(|| panic!("not one that was published since the last save: {served:?} {report:?}"));
         // The hour may have lost its latest minutes with a state that was not saved: what went since is there again.
         self.known = found;
         self.durable = self.published.len();
