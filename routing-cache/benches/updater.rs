@@ -1,5 +1,5 @@
 //! What an update costs at a million apps: `cargo bench -p routing-cache --bench updater -- [APPS]`.
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss, missing_docs, reason = "a bench")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_precision_loss, reason = "it is what a bench is for")]
 
 use std::{
     path::Path,
