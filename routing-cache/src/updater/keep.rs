@@ -118,7 +118,9 @@ impl Updater {
     /// Saves again after a failed save. True when nothing is unsaved.
     pub fn retry_save(&mut self, now: Now) -> bool {
         if self.has_table() && (self.saved.unsaved || self.saved.error.is_some()) {
-            let result = self.store.retry(&self.state);
+            // A folder that could not be written at start, and nothing has changed since: only a save tells.
+            let untried = !self.store.is_behind() && self.store.unwritable().is_some();
+            let result = if untried { self.store.save(&self.state).map(drop) } else { self.store.retry(&self.state) };
             self.saves.retried.count(&result);
             self.note_saved(result, now);
         }
@@ -167,8 +169,12 @@ impl Updater {
         if self.compacting.is_some() || !self.has_table() || !self.store.wants_compaction(&self.state.table) {
             return None;
         }
+        Some(self.begin_compaction())
+    }
+
+    pub(super) fn begin_compaction(&mut self) -> Compaction {
         self.compacting = Some(Compacting::default());
-        Some(self.store.begin_compaction(self.state.clone()))
+        self.store.begin_compaction(self.state.clone())
     }
 
     /// Takes what came of [`Updater::compaction`]: the file into the store, the flat base below the table. What is served

@@ -77,8 +77,12 @@ fn a_save_that_fails_at_any_step_leaves_what_was_there_and_the_next_one_succeeds
 /// Whichever step it is that always fails: a disk that cannot sync its folder, say, must not fill up.
 #[test]
 fn saves_that_keep_failing_leave_nothing_behind() {
-    let failures =
-        [(Failure::NoSpace, u64::MAX), (Failure::ReadOnly, u64::MAX), (Failure::InputOutput, 1), (Failure::InputOutput, 2)];
+    let failures = [
+        (Failure::NoSpace, u64::MAX),
+        (Failure::ReadOnly, u64::MAX),
+        (Failure::InputOutput, 1),
+        (Failure::InputOutput, 2),
+    ];
     for (failure, times) in failures {
         for nth in 0..25 {
             let disk = disk_with(2);
@@ -190,7 +194,8 @@ fn looking_changes_nothing_and_tells_all() {
         (snapshot(1), FileKind::Snapshot, FileState::Whole, Some(1)),
         (snapshot(4), FileKind::Snapshot, FileState::Damaged, None),
     ];
-    let expected: Vec<_> = expected.iter().map(|(name, kind, state, last)| (name.as_str(), *kind, *state, *last)).collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(name, kind, state, last)| (name.as_str(), *kind, *state, *last)).collect();
     assert_eq!(told, expected);
     let serves = found.would_serve.unwrap();
     assert_eq!((serves.generation, serves.apps), (Generation(6), 6));

@@ -173,7 +173,8 @@ proptest! {
             if reversed {
                 apps.reverse();
             }
-            rig.offer(SnapshotCandidate { apps: batch(apps), ..server.snapshot() });
+            let outcome = rig.offer(SnapshotCandidate { apps: batch(apps), ..server.snapshot() });
+            assert!(outcome.summary().is_some(), "{outcome:?}");
             served.keys().for_each(|app| assert!(rig.serves(app)));
             rig.assert_settled(&server);
             rig.served()
