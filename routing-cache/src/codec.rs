@@ -10,7 +10,7 @@
 mod header;
 mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 pub use header::{HEADER_BYTES, header, header_version};

@@ -87,7 +87,10 @@ pub fn check(file: &mut dyn ReadFile) -> Result<Head, ReadError> {
                 tombstones = Tombstones::default();
                 checked
             }
-            KIND_APPS | KIND_EXACT | KIND_WILDCARD if scratch.len() % size_of::<Bucket>() == 0 => Ok(()),
+            KIND_APPS | KIND_EXACT | KIND_WILDCARD => {
+                walk.buckets += scratch.len() as u64;
+                Ok(())
+            }
             KIND_OPTIONAL.. => Ok(()),
             kind => return Err(blocks.error(Fault::Kind(kind))),
         };
@@ -175,6 +178,8 @@ struct RecordWalk {
     rest: Vec<u8>,
     bytes: u64,
     apps: u64,
+    /// Bytes of all indexes.
+    buckets: u64,
 }
 
 impl RecordWalk {
@@ -190,7 +195,12 @@ impl RecordWalk {
 
     /// What does not fit, as written and as found.
     fn check(&self, head: &BaseHead) -> Result<(), (&'static str, u64, u64)> {
-        let pairs = [("bytes of whole records", head.records, self.bytes), ("apps", head.apps, self.apps)];
+        let buckets = head.buckets.iter().fold(0_u64, |sum, buckets| sum.saturating_add(*buckets));
+        let pairs = [
+            ("bytes of whole records", head.records, self.bytes),
+            ("apps", head.apps, self.apps),
+            ("bytes of indexes", buckets.saturating_mul(size_of::<Bucket>() as u64), self.buckets),
+        ];
         pairs.into_iter().find(|(_, stored, found)| stored != found).map_or(Ok(()), Err)
     }
 }

@@ -32,7 +32,8 @@ fn record(id: &str, rev: u64) -> AppRecord {
     let document = format!(r#"{{"hosts":["{id}.example.com"],"x":"{}"}}"#, "y".repeat(rev as usize % 40));
     let host = format!("{id}.example.com");
     let hosts = [HostRef { name: &host, wildcard: false }];
-    AppRecord::new(&RecordParts { id, rev: Rev(rev), document: document.as_bytes(), endpoints: 1, hosts: &hosts }).unwrap()
+    AppRecord::new(&RecordParts { id, rev: Rev(rev), document: document.as_bytes(), endpoints: 1, hosts: &hosts })
+        .unwrap()
 }
 
 fn id(text: &str) -> AppId {
@@ -59,7 +60,11 @@ fn position(generation: u64) -> Position {
 
 /// A change to a generation, which puts these apps.
 fn change(generation: u64, ops: Vec<Op>) -> Change {
-    Change { received: Some((position(generation), generation, Digest(generation.into()))), ops, meta: meta(generation) }
+    Change {
+        received: Some((position(generation), generation, Digest(generation.into()))),
+        ops,
+        meta: meta(generation),
+    }
 }
 
 fn put(app: &str, rev: u64) -> Op {
@@ -98,7 +103,8 @@ impl Print {
         // By id: going over an overlay of a few apps takes its time without optimization.
         let apps: Vec<_> = (0..7).filter_map(|number| state.table.app(&format!("app-{number}"))).map(app).collect();
         assert_eq!(apps.len(), state.table.len());
-        let differences = |received: &Received| received.differences.iter().map(|(i, d)| (i.clone(), d.clone())).collect();
+        let differences =
+            |received: &Received| received.differences.iter().map(|(i, d)| (i.clone(), d.clone())).collect();
         let received = state.received.as_ref().map(|r| (r.position.clone(), r.apps, r.digest, differences(r)));
         let tombstones = state.tombstones.iter().map(|(id, rev)| (id.clone(), rev)).collect();
         Self { apps, digest: state.table.digest(), received, tombstones, meta: state.meta.clone() }
@@ -158,7 +164,10 @@ fn what_was_appended_is_found_at_the_next_start() {
     let mut store = Store::open(Arc::new(RealDisk), &path).unwrap();
     assert!(store.boot(NO_POISON, NOW).state.is_none());
     let info = store.save(&state(1)).unwrap();
-    assert_eq!((info.file.as_str(), info.bytes), (snapshot(1).as_str(), fs::metadata(path.join(&info.file)).unwrap().len()));
+    assert_eq!(
+        (info.file.as_str(), info.bytes),
+        (snapshot(1).as_str(), fs::metadata(path.join(&info.file)).unwrap().len())
+    );
     (2..=5).for_each(|number| store.append(&step(number)).unwrap());
     assert!(!store.is_behind());
     drop(store);
@@ -228,7 +237,8 @@ fn four_snapshots_are_kept_and_the_changes_after_the_oldest() {
     let expected: Vec<String> = [7, 8, 9].map(journal).into_iter().chain([6, 7, 8, 9].map(snapshot)).collect();
     assert_eq!(names(&disk), expected);
     let archive = store.archive();
-    let kept: Vec<_> = archive.history().iter().map(|kept| (kept.generation.0, kept.apps, kept.whole.clone())).collect();
+    let kept: Vec<_> =
+        archive.history().iter().map(|kept| (kept.generation.0, kept.apps, kept.whole.clone())).collect();
     let whole = |number: u64| (number, number.min(7), Some(snapshot(number)));
     assert_eq!(kept, [whole(9), whole(8), whole(7), whole(6)]);
 }

@@ -131,7 +131,11 @@ fn poison_that_is_set_aside_in_parts_is_set_aside_by_the_next_start() {
             (0..3).for_each(|_| drop(crash(&disk)));
             disk.power_off_at(cut);
             drop(open(&disk).boot(RULES, NOW));
-            if seed % 2 == 0 { disk.crash() } else { disk.kill() }
+            if seed % 2 == 0 {
+                disk.crash()
+            } else {
+                disk.kill()
+            }
             let before = names(&disk);
             let found: Vec<_> = (0..3).map(|_| generation(&crash(&disk)).unwrap()).collect();
             assert!(found.contains(&3), "{seed} {cut}: {found:?} {before:?}");

@@ -157,7 +157,9 @@ impl World {
 
     fn end(&mut self, killed: bool) {
         (self.compaction, self.compacted) = (None, None);
-        if self.random.below(6) == 0 && let Some(store) = &mut self.store {
+        if self.random.below(6) == 0
+            && let Some(store) = &mut self.store
+        {
             store.stopping();
         }
         self.store = None;
@@ -182,7 +184,8 @@ fn play(world: &mut World, cut: Option<u64>) -> bool {
         world.start(true);
         for _ in 0..STEPS {
             if world.random.below(8) == 0 {
-                let failure = [Failure::NoSpace, Failure::InputOutput, Failure::ReadOnly][world.random.below(3) as usize];
+                let failure =
+                    [Failure::NoSpace, Failure::InputOutput, Failure::ReadOnly][world.random.below(3) as usize];
                 let (nth, times) = (world.random.below(12), 1 + world.random.below(6));
                 world.disk.fail(nth, times, failure);
                 world.log.push(format!("{failure:?} in {nth}, {times} times"));
