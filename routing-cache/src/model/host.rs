@@ -74,14 +74,27 @@ fn check_name(name: &str) -> Result<(), HostPatternError> {
     if name.len() > MAX_HOST_BYTES {
         return Err(HostPatternError::TooLong { length: name.len() });
     }
-    if name.as_bytes().split(|&byte| byte == b'.').all(is_label) { Ok(()) } else { Err(what_is_wrong(name)) }
+    if is_name(name.as_bytes()) { Ok(()) } else { Err(what_is_wrong(name)) }
 }
 
-/// Whether these bytes are one label of a lower-case DNS name.
-fn is_label(label: &[u8]) -> bool {
-    let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-    let (Some(first), Some(last)) = (label.first(), label.last()) else { return false };
-    label.len() <= MAX_LABEL_BYTES && *first != b'-' && *last != b'-' && label.iter().all(allowed)
+/// Whether these are the labels of a lower-case DNS name, and the dots between them; in one pass.
+fn is_name(name: &[u8]) -> bool {
+    let (mut label, mut last) = (0, b'.');
+    for &byte in name {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => label += 1,
+            b'-' if label > 0 => label += 1,
+            b'.' if is_label(label, last) => label = 0,
+            _ => return false,
+        }
+        last = byte;
+    }
+    is_label(label, last)
+}
+
+/// Whether a label of so many bytes may end with this one.
+fn is_label(length: usize, last: u8) -> bool {
+    (1..=MAX_LABEL_BYTES).contains(&length) && last != b'-'
 }
 
 /// Names the first character that is not allowed, else the first label that is none.
@@ -90,7 +103,7 @@ fn what_is_wrong(name: &str) -> HostPatternError {
     if let Some(character) = name.chars().find(|&c| !allowed(c)) {
         return HostPatternError::Character { character };
     }
-    let label = name.split('.').find(|label| !is_label(label.as_bytes())).unwrap_or_default();
+    let label = name.split('.').find(|label| !is_name(label.as_bytes())).unwrap_or_default();
     HostPatternError::Label { label: label.to_owned() }
 }
 
