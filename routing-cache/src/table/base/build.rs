@@ -1,14 +1,19 @@
 //! How a base is made of records: they are counted once and indexed once.
 
+use std::hint::black_box;
+
 use crate::model::{Digest, HostRef, Record};
 
 use super::{
     super::HostTaken,
-    Base, BaseHead,
+    Base, BaseHead, IndexName,
     head::LARGEST,
     index::{Index, buckets_for},
 };
 use crate::table::hash::TableHash;
+
+/// Entries that are indexed together.
+const BATCH: usize = 64;
 
 impl Base {
     /// A base of these apps, which claim no host twice.
@@ -87,41 +92,65 @@ impl Base {
     /// `check` says so.
     pub(super) fn index_all(&mut self, check: bool) -> Result<(), HostTaken> {
         let mut indexes = self.head.buckets.map(|buckets| Index::empty(buckets as usize));
-        let [apps, exact, wildcard] = &mut indexes;
+        let mut entries = Vec::with_capacity(BATCH);
         for (offset, record) in self.records_from(0) {
             let Ok(place) = u32::try_from(offset / Record::ALIGN) else { return Err(out_of_reach(record)) };
-            let hash = self.hash.of(record.id_bytes());
-            if check {
-                self.check_app(apps, hash, record)?;
+            entries.push(Entry { hash: self.hash.of(record.id_bytes()), place, of: IndexName::Apps, host: 0 });
+            for (host, (name, wildcard)) in (0..).zip(record.host_names()) {
+                let of = if wildcard { IndexName::Wildcard } else { IndexName::Exact };
+                entries.push(Entry { hash: self.hash.of(name), place, of, host });
             }
-            apps.insert(hash, place);
-            for host in record.hosts() {
-                let index = if host.wildcard { &mut *wildcard } else { &mut *exact };
-                let hash = self.hash.of(host.name.as_bytes());
-                if check {
-                    self.check_host(index, hash, host)?;
-                }
-                index.insert(hash, place);
+            if entries.len() >= BATCH {
+                self.index_batch(&mut indexes, &mut entries, check)?;
             }
         }
+        self.index_batch(&mut indexes, &mut entries, check)?;
         [self.apps, self.exact, self.wildcard] = indexes;
         Ok(())
     }
 
-    fn check_app(&self, apps: &Index, hash: u64, record: Record<'_>) -> Result<(), HostTaken> {
-        let id = record.id_bytes();
-        let twice = apps.find(hash, |place| self.record(place).filter(|there| there.id_bytes() == id));
-        match twice.and_then(|there| Some((there, record.hosts().next()?))) {
-            Some((there, host)) => Err(HostTaken { host: host.to_pattern(), owner: there.app_id() }),
-            None => Ok(()),
+    fn index_batch(&self, indexes: &mut [Index; 3], entries: &mut Vec<Entry>, check: bool) -> Result<(), HostTaken> {
+        // Their buckets are all over memory: they are asked for together, so that the waits for them overlap.
+        let [apps, exact, wildcard] = indexes;
+        let touched = entries.iter().map(|entry| of_name(entry.of, [&*apps, &*exact, &*wildcard]).touch(entry.hash));
+        black_box(touched.fold(0, |sum, byte| sum ^ byte));
+        for entry in entries.drain(..) {
+            let index = of_name(entry.of, [&mut *apps, &mut *exact, &mut *wildcard]);
+            if check {
+                self.check(index, &entry)?;
+            }
+            index.insert(entry.hash, entry.place);
         }
+        Ok(())
     }
 
-    fn check_host(&self, index: &Index, hash: u64, host: HostRef<'_>) -> Result<(), HostTaken> {
-        match index.find(hash, |place| self.record(place).filter(|there| there.claims(host))) {
-            Some(owner) => Err(HostTaken { host: host.to_pattern(), owner: owner.app_id() }),
-            None => Ok(()),
-        }
+    /// Refuses an entry that is there.
+    fn check(&self, index: &Index, entry: &Entry) -> Result<(), HostTaken> {
+        let twice = index.find(entry.hash, |place| {
+            let (there, record) = (self.record(place)?, self.record(entry.place)?);
+            let host = record.hosts().nth(if entry.of == IndexName::Apps { 0 } else { entry.host })?;
+            let same =
+                if entry.of == IndexName::Apps { there.id_bytes() == record.id_bytes() } else { there.claims(host) };
+            same.then_some((there, host))
+        });
+        twice.map_or(Ok(()), |(there, host)| Err(HostTaken { host: host.to_pattern(), owner: there.app_id() }))
+    }
+}
+
+/// What is to be put into an index.
+struct Entry {
+    hash: u64,
+    place: u32,
+    of: IndexName,
+    /// Which host of the record.
+    host: usize,
+}
+
+fn of_name<T>(name: IndexName, [apps, exact, wildcard]: [T; 3]) -> T {
+    match name {
+        IndexName::Apps => apps,
+        IndexName::Exact => exact,
+        IndexName::Wildcard => wildcard,
     }
 }
 

@@ -112,6 +112,11 @@ impl Index {
         (1..=reach.min(self.buckets)).find_map(|step| search(self.bucket(self.after(home, step))?, hash, &mut wanted))
     }
 
+    /// Reads the bucket of a hash, so that it is at hand soon.
+    pub(super) fn touch(&self, hash: u64) -> u8 {
+        self.bucket(self.home(hash)).map_or(0, |bucket| byte(bucket, COUNT))
+    }
+
     /// Adds an entry. False when every bucket is full.
     pub(super) fn insert(&mut self, hash: u64, place: u32) -> bool {
         let home = self.home(hash);
