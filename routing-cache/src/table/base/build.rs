@@ -124,9 +124,12 @@ impl Base {
         Ok(())
     }
 
-    /// Refuses an entry that is there.
+    /// Refuses an entry that is there. Two hosts of one app may look alike in an index: it takes nothing from itself.
     fn check(&self, index: &Index, entry: &Entry) -> Result<(), HostTaken> {
         let twice = index.find(entry.hash, |place| {
+            if place == entry.place {
+                return None;
+            }
             let (there, record) = (self.record(place)?, self.record(entry.place)?);
             let host = record.hosts().nth(if entry.of == IndexName::Apps { 0 } else { entry.host })?;
             let same =

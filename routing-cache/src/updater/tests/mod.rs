@@ -9,6 +9,7 @@ mod guarding;
 mod hosts;
 mod invalid;
 mod keeping;
+mod model;
 mod offers;
 mod rig;
 mod steering;
