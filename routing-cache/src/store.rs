@@ -124,8 +124,7 @@ impl Store {
     /// Reads what is to be served: the newest whole snapshot and all changes after it, unless too many runs in a row died
     /// young with that. To be called once, before anything is written. What is not whole is set aside, of which the newest
     /// few are kept; what cannot be read, or is of a newer version, is left where it is.
-    pub fn boot(&mut self, rules: PoisonRules, now: WallTime) -> Boot {
-        let _ = now;
+    pub fn boot(&mut self, rules: PoisonRules, _now: WallTime) -> Boot {
         boot::boot(self, rules)
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn id(text: &str) -> AppId {
 pub(crate) fn record(id: &str, rev: u64) -> AppRecord {
     let document = format!(r#"{{"hosts":["{id}.example.com"],"rev":{rev}}}"#);
     let host = format!("{id}.example.com");
-    let hosts = [HostRef { name: &host, wildcard: rev % 2 == 0 }];
+    let hosts = [HostRef { name: &host, wildcard: rev.is_multiple_of(2) }];
     AppRecord::new(&RecordParts { id, rev: Rev(rev), document: document.as_bytes(), endpoints: 3, hosts: &hosts })
         .unwrap()
 }

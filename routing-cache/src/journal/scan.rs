@@ -83,7 +83,7 @@ impl Scanner {
     ///
     /// # Errors
     /// When the file cannot be read any further.
-    pub fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
+    pub fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>> {
         let (begin, mut from) = (self.offset(), self.at);
         loop {
             if !self.find_magic(from)? {

@@ -21,7 +21,7 @@ fn segment(numbers: std::ops::Range<u64>) -> Vec<u8> {
 fn scan(bytes: &[u8]) -> (Vec<u64>, Vec<std::ops::Range<u64>>, u64) {
     let mut scanner = Scanner::new(Box::new(Memory::new(bytes))).unwrap();
     let mut numbers = Vec::new();
-    while let Some(frame) = scanner.next().unwrap() {
+    while let Some(frame) = scanner.next_frame().unwrap() {
         assert!(decode(frame.payload).is_ok());
         numbers.push(frame.sequence);
     }
@@ -39,7 +39,7 @@ fn what_was_appended_is_read_in_order() {
 #[test]
 fn the_golden_segment_is_read() {
     let mut scanner = Scanner::new(Box::new(Memory::new(GOLDEN))).unwrap();
-    let frame = scanner.next().unwrap().unwrap();
+    let frame = scanner.next_frame().unwrap().unwrap();
     assert_eq!((frame.sequence, scanner_change(frame.payload)), (7, told(&rich_state())));
     assert_eq!(scan(GOLDEN), (vec![7, 8], vec![], GOLDEN.len() as u64));
 }
@@ -132,7 +132,7 @@ proptest! {
             bytes.push(with);
         }
         let Ok(mut scanner) = Scanner::new(Box::new(Memory::new(bytes))) else { return Ok(()) };
-        while let Some(frame) = scanner.next().unwrap() {
+        while let Some(frame) = scanner.next_frame().unwrap() {
             prop_assert!([7, 8].contains(&frame.sequence));
             prop_assert_eq!(scanner_change(frame.payload), told(&rich_state()));
         }

@@ -187,10 +187,9 @@ impl Store {
             return;
         }
         self.needs_whole = false;
-        if restored.changes > 0 {
-            if let Ok(frames) = encode_payload(restored.last, &restored.payload) {
-                self.pending = Pending::carry(restored.last, frames);
-            }
+        let last = encode_payload(restored.last, &restored.payload);
+        if let Some(frames) = last.ok().filter(|_| restored.changes > 0) {
+            self.pending = Pending::carry(restored.last, frames);
         }
         // What was renamed by a run that then died may not be durable yet, and from now on it is served.
         let settled = if self.pending_is_empty() { self.folder.sync() } else { self.flush() };

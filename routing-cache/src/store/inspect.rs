@@ -163,7 +163,7 @@ fn scan(disk: &dyn Disk, path: &Path, number: u64) -> Segment {
         }
     };
     loop {
-        match scanner.next() {
+        match scanner.next_frame() {
             Ok(Some(frame)) => {
                 let (first, _) = segment.range.unwrap_or((frame.sequence, frame.sequence));
                 segment.range = Some((first, frame.sequence));

@@ -129,16 +129,16 @@ impl Restore<'_> {
     fn replay(&self, restored: &mut Restored, number: u64, state: State, witness: Witness<'_>) {
         (restored.snapshot, restored.last) = (number, number);
         let mut state = state;
-        let spoilt = self.segments(restored, &mut state, self.upto.unwrap_or(u64::MAX), witness);
+        let spoilt = self.segments(restored, &mut state, witness);
         if spoilt {
-            let upto = restored.last;
-            let Ok(again) = self.snapshot(number) else {
+            let again = Restore { upto: Some(restored.last), ..*self };
+            let Ok(whole) = self.snapshot(number) else {
                 restored.passed.push((number, NotLoaded::Gone));
                 return;
             };
-            state = again;
+            state = whole;
             let mut second = Restored { snapshot: number, last: number, ..Restored::default() };
-            self.segments(&mut second, &mut state, upto, witness);
+            again.segments(&mut second, &mut state, witness);
             let (highest, segments) = (restored.highest, std::mem::take(&mut restored.segments));
             let passed = std::mem::take(&mut restored.passed);
             *restored = Restored { unreached: true, highest, segments, passed, ..second };
@@ -147,7 +147,7 @@ impl Restore<'_> {
     }
 
     /// True when the state is spoilt.
-    fn segments(&self, restored: &mut Restored, state: &mut State, upto: u64, witness: Witness<'_>) -> bool {
+    fn segments(&self, restored: &mut Restored, state: &mut State, witness: Witness<'_>) -> bool {
         let numbers: Vec<u64> = match self.upto {
             // What comes after is to be found wherever it is.
             Some(_) => self.files.live(Kind::Journal).collect(),
@@ -155,7 +155,7 @@ impl Restore<'_> {
         };
         for number in numbers {
             let mut segment = Segment { number, ..Segment::default() };
-            let spoilt = self.segment(&mut segment, restored, state, upto, witness);
+            let spoilt = self.segment(&mut segment, restored, state, witness);
             restored.unreached |= segment.unread.is_some();
             restored.segments.push(segment);
             if spoilt {
@@ -166,14 +166,8 @@ impl Restore<'_> {
         false
     }
 
-    fn segment(
-        &self,
-        segment: &mut Segment,
-        restored: &mut Restored,
-        state: &mut State,
-        upto: u64,
-        witness: Witness<'_>,
-    ) -> bool {
+    fn segment(&self, segment: &mut Segment, restored: &mut Restored, state: &mut State, witness: Witness<'_>) -> bool {
+        let upto = self.upto.unwrap_or(u64::MAX);
         let path = self.folder.join(Name::journal(segment.number).to_string());
         let opened = self.disk.open(&path).map_err(SegmentError::Disk).and_then(|file| {
             segment.length = file.length();
@@ -188,7 +182,7 @@ impl Restore<'_> {
         };
         let mut spoilt = false;
         loop {
-            match scanner.next() {
+            match scanner.next_frame() {
                 Ok(Some(frame)) => {
                     restored.highest = restored.highest.max(frame.sequence);
                     segment.saw(frame.sequence, frame.offset, upto);
