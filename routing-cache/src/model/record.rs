@@ -387,3 +387,83 @@ pub fn app_digest(id: &str, rev: Rev, document: &[u8]) -> Digest {
     let first = hash.first_chunk().expect("invariant: 32 bytes have a first half");
     Digest(u128::from_be_bytes(*first))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = r#"{"hosts":["b.x","*.a.x"],"endpoints":[]}"#;
+
+    fn host(name: &str, wildcard: bool) -> HostRef<'_> {
+        HostRef { name, wildcard }
+    }
+
+    fn record(id: &str, hosts: &[HostRef<'_>]) -> AppRecord {
+        AppRecord::new(&RecordParts { id, rev: Rev(7), document: DOCUMENT.as_bytes(), endpoints: 3, hosts }).unwrap()
+    }
+
+    #[test]
+    fn a_record_holds_what_it_is_made_of() {
+        let in_document = host(&DOCUMENT[11..14], false);
+        let hosts = [host("b.x", true), in_document, host("a.x", true)];
+        let made = record("app", &hosts);
+        let record = made.get();
+        assert_eq!((record.id(), record.rev(), record.endpoints()), ("app", Rev(7), 3));
+        assert_eq!(record.document(), DOCUMENT.as_bytes());
+        assert_eq!(record.digest(), app_digest("app", Rev(7), DOCUMENT.as_bytes()));
+        assert_eq!(record.hosts().map(|host| host.to_string()).collect::<Vec<_>>(), ["*.a.x", "b.x", "*.b.x"]);
+        assert!(hosts.iter().all(|host| record.claims(*host)));
+        assert!(![host("a.x", false), host("", false), host("c.x", true)].iter().any(|host| record.claims(*host)));
+        assert_eq!(AppRecord::copy_of(record), made);
+    }
+
+    #[test]
+    fn a_name_that_stands_in_the_document_takes_no_room() {
+        let [with, without] = [&DOCUMENT[11..14], "b.x"].map(|name| record("app1", &[host(name, false)]));
+        assert_eq!(without.get().as_bytes().len(), with.get().as_bytes().len() + 4);
+    }
+
+    #[test]
+    fn records_one_after_the_other_begin_at_multiples_of_four() {
+        let mut bytes = Vec::new();
+        let ids = ["a", "ab", "abc", "abcd", "abcde"];
+        for id in ids {
+            let parts = RecordParts { id, rev: Rev(1), document: b"{}", endpoints: 0, hosts: &[host("x", false)] };
+            assert_eq!(bytes.len() % Record::ALIGN, 0);
+            assert_eq!(parts.write(&mut bytes).unwrap() % Record::ALIGN, 0);
+        }
+        let mut at = 0;
+        for id in ids {
+            let record = Record::at(&bytes, at).unwrap();
+            assert_eq!((record.id(), record.document()), (id, b"{}".as_slice()));
+            at += record.as_bytes().len();
+        }
+        assert_eq!(at, bytes.len());
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_record_leaves_nothing_behind() {
+        let mut bytes = vec![1, 2, 3, 4];
+        let id = "a".repeat(256);
+        let parts = RecordParts { id: &id, rev: Rev(1), document: b"{}", endpoints: 0, hosts: &[] };
+        assert_eq!(parts.write(&mut bytes), Err(RecordTooLarge));
+        assert_eq!(bytes, [1, 2, 3, 4]);
+        let hosts = vec![host("x", false); 65536];
+        assert_eq!(AppRecord::new(&RecordParts { id: "a", hosts: &hosts, ..parts }), Err(RecordTooLarge));
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_leads_to_no_record() {
+        let whole = record("app", &[host("b.x", false)]).get().as_bytes().to_vec();
+        assert!(Record::at(&whole, 0).is_some());
+        let length = whole.len() as u32;
+        for wrong in [0, 3, 20, 24, length - 4, length - 1, length + 4, u32::MAX] {
+            let mut bytes = whole.clone();
+            bytes[..4].copy_from_slice(&wrong.to_le_bytes());
+            // One that is shorter by its padding alone is as good.
+            assert!(Record::at(&bytes, 0).is_none_or(|record| record.document() == DOCUMENT.as_bytes()), "{wrong}");
+        }
+        assert!(Record::at(&whole, whole.len()).is_none());
+        assert!(Record::at(&whole, usize::MAX).is_none());
+    }
+}

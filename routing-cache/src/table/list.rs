@@ -25,9 +25,8 @@ impl Table {
         self.base_from(0).map(|(_, record)| record).chain(put(&self.overlay, 0).map(|(_, record)| record))
     }
 
-    /// Apps from where `from` stands, in no order, until they are `bytes` or more, at least one;
-    /// and where to go on, if there is more.
-    /// So a table can be written out bit by bit by whoever holds it. To go on costs nothing.
+    /// Apps from where `from` stands, in no order, until they are `bytes` or more, at least one; and where to go on, if
+    /// there is more. So a table can be written out bit by bit by whoever holds it. To go on costs nothing.
     #[must_use]
     pub fn walk(&self, from: Walk, bytes: usize) -> (Vec<Record<'_>>, Option<Walk>) {
         let (mut found, mut size) = (Vec::new(), 0);
