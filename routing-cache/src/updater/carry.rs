@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     guard::Verdict,
-    model::{AppId, AppRecord, Record},
+    model::{AppId, AppRecord, Digest, Record},
     state::{Kind, Op},
     table::{Base, HostTaken, Table},
     wire::{Batch, parse_document},
@@ -28,7 +28,7 @@ const MANY_APPS: usize = if cfg!(test) { 6 } else { 4096 };
 const MANY_OF: usize = 4;
 
 /// Records begin at a multiple of so many bytes in a batch.
-const ALIGNMENT: usize = 4;
+const ALIGNMENT: usize = Record::ALIGN;
 
 /// Who does not get all hosts, and the host it lacks.
 type Losers = Vec<(AppRecord, HostTaken)>;
@@ -232,11 +232,15 @@ impl Draft {
 /// # Errors
 /// When two of them claim one host.
 pub(super) fn table_of(batch: Batch, besides: &Gone) -> Result<Table, HostTaken> {
+    let out = besides.iter().filter_map(|id| batch.get(id.as_str())).map(Record::digest);
+    let out = out.chain(batch.invalid().iter().map(|app| app.digest));
+    // Computing the digest anew would be most of the work.
+    let digest = out.fold(batch.digest(), Digest::minus);
     let mut records = batch.into_records();
     if !besides.is_empty() {
         remove_records(&mut records, |record| besides.contains(record.id()));
     }
-    Ok(Table::from_base(Arc::new(Base::from_records(records)?)))
+    Ok(Table::from_base(Arc::new(Base::from_records_of(records, digest)?)))
 }
 
 /// Takes records out of a batch's, in their place.

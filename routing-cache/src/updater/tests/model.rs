@@ -14,9 +14,9 @@
 //!   that were taken says;
 //! - after a restart the table is one that was published, and not older than the last one acknowledged as saved.
 //!
-//! Mutants that it was seen to catch: tombstones not set; tombstones not compared; `shrink_ok` of any number taken; the
-//! window forgotten at a restart; a held app removed; the gate not asked; the retired epochs not asked; a stale rev taken; a
-//! save acknowledged that was not made.
+//! Mutants that it was seen to catch: an upsert with just the tombstone's rev taken; retired epochs not asked; the hour
+//! forgotten at a restart; the gate not asked; held apps removed; a save acknowledged that failed; a partial snapshot that
+//! deletes. Stale revs and poison are not its matter: `epochs`, `offers` and `keeping` have them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -309,7 +309,7 @@ impl World {
             deletes: BTreeMap::new(),
         };
         let candidate = SnapshotCandidate { apps: batch(apps), ..candidate };
-        let retired = self.updater.report(at(self.ms)).retired.iter().any(|epoch| *epoch == candidate.epoch);
+        let retired = self.updater.report(at(self.ms)).retired.contains(&candidate.epoch);
         let outcome = self.updater.offer_snapshot(candidate, at(self.ms));
         assert!(!retired || outcome.summary().is_none(), "an epoch that was left: {outcome:?}");
         let next = match &mut self.known.shadow {
