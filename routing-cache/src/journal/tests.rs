@@ -87,11 +87,8 @@ fn any_byte_may_be_damaged_and_any_end_missing() {
 /// The search goes through a damaged frame, where an app's owner may have put what looks like another.
 #[test]
 fn a_frame_within_text_cannot_be() {
-    assert!(std::str::from_utf8(&FRAME).is_err());
-    for rest in 0..FRAME.len() {
-        let text = String::from_utf8_lossy(&FRAME[rest..]).into_owned();
-        assert!(!text.as_bytes().windows(FRAME.len()).any(|window| window == FRAME));
-    }
+    // No byte of UTF-8 is one of these (RFC 3629, 3), whatever text it is of.
+    assert!(FRAME.contains(&0xff) && FRAME.contains(&0xfe));
 }
 
 #[test]

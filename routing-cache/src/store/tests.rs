@@ -15,7 +15,7 @@ use crate::{
     model::{
         AppId, AppRecord, Digest, Epoch, Generation, HostRef, Provenance, Record, RecordParts, Rev, Source, WallTime,
     },
-    state::{Difference, Kind, Meta, Number, Op, Position, Received},
+    state::{Difference, Kind, Meta, Number, Op, Position},
 };
 
 use super::*;
@@ -89,7 +89,8 @@ fn step(generation: u64) -> Change {
 struct Print {
     apps: Vec<(String, u64, String)>,
     digest: Digest,
-    received: Option<(Position, u64, Digest, Vec<(AppId, Difference)>)>,
+    received: Option<(Position, u64, Digest)>,
+    differences: Vec<(AppId, Difference)>,
     tombstones: Vec<(AppId, Rev)>,
     meta: Meta,
 }
@@ -103,11 +104,11 @@ impl Print {
         // By id: going over an overlay of a few apps takes its time without optimization.
         let apps: Vec<_> = (0..7).filter_map(|number| state.table.app(&format!("app-{number}"))).map(app).collect();
         assert_eq!(apps.len(), state.table.len());
-        let differences =
-            |received: &Received| received.differences.iter().map(|(i, d)| (i.clone(), d.clone())).collect();
-        let received = state.received.as_ref().map(|r| (r.position.clone(), r.apps, r.digest, differences(r)));
+        let received = state.received.as_ref().map(|r| (r.position.clone(), r.apps, r.digest));
+        let differences = state.received.iter().flat_map(|r| r.differences.iter());
+        let differences = differences.map(|(id, difference)| (id.clone(), difference.clone())).collect();
         let tombstones = state.tombstones.iter().map(|(id, rev)| (id.clone(), rev)).collect();
-        Self { apps, digest: state.table.digest(), received, tombstones, meta: state.meta.clone() }
+        Self { apps, digest: state.table.digest(), received, differences, tombstones, meta: state.meta.clone() }
     }
 }
 
