@@ -95,7 +95,7 @@ fn file_line(file: &FileReport) -> String {
     };
     let detail = if file.detail.is_empty() { String::new() } else { format!(": {}", file.detail) };
     let (kind, state) = (file.kind.as_str(), file.state.as_str());
-    format!("{:<28}{state:<11}{kind}, {}{apps}{changes}{detail}", file.name, bytes(file.bytes))
+    format!("{:<38}{state:<11}{kind}, {}{apps}{changes}{detail}", file.name, bytes(file.bytes))
 }
 
 fn damage_line(damage: &Damage) -> String {

@@ -38,7 +38,7 @@ pub(super) enum Pause {
 /// What makes another answer of one that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// Another generation, or another epoch.
+    /// A later generation, or another epoch.
     OtherTable,
     /// Another epoch.
     OtherEpoch,

@@ -177,7 +177,8 @@ impl Server<'_> {
     async fn news(&self, news: News, refused: &(Epoch, Generation)) {
         let is_news = |told: &Option<(Epoch, Generation)>| match (told, news) {
             (Some((epoch, _)), News::OtherEpoch) => *epoch != refused.0,
-            (Some(told), News::OtherTable) => told != refused,
+            // A replica that lags has nothing new to say.
+            (Some((epoch, generation)), News::OtherTable) => *epoch != refused.0 || *generation > refused.1,
             (None, _) => false,
         };
         let mut told = self.told.subscribe();

@@ -170,7 +170,7 @@ metrics! {
     TABLE_ENDPOINTS = "table_endpoints", Gauge, Count, [], "Endpoints of all apps served.";
     TABLE_SOURCE = "table_source", Gauge, Count, [SOURCE], "1 for where the served table comes from.";
     TABLE_UNSAVED = "table_unsaved", Gauge, Count, [], "1 while the served table is not on disk.";
-    TABLE_SNAPSHOT_BYTES = "table_snapshot_bytes", Gauge, Bytes, [], "Size of the last snapshot written to disk.";
+    TABLE_SNAPSHOT_BYTES = "table_snapshot_bytes", Gauge, Bytes, [], "Size of the state folder's files after the last save.";
     TABLE_UPDATES = "table_updates_total", Counter, Count, [OUTCOME], "Updates offered by the orchestrator.";
     TABLE_UPDATE_DURATION = "table_update_duration_seconds", Histogram, Seconds, [],
         "From an update's offer to its publication, saving included.";

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use routing_cache::{
@@ -10,7 +10,7 @@ use routing_cache::{
     wire::{Batch, Incoming},
 };
 
-use super::*;
+use super::{record::Record, *};
 
 /// How long a test waits for what must happen.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -121,6 +121,7 @@ impl Updater {
             // A folder that could not be written at start, and nothing has changed since: only a save tells.
             let untried = !self.store.is_behind() && self.store.unwritable().is_some();
             let result = if untried { self.store.save(&self.state).map(drop) } else { self.store.retry(&self.state) };
+            self.saves.retried.count(&result);
             self.note_saved(result, now);
         }
         self.drop_retired();
