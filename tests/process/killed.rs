@@ -120,7 +120,7 @@ fn no_acknowledged_update_is_lost_by_kill_minus_nine() {
     gateway.start_ready();
     let (mut served, mut moved) = (0, 0);
     for kill in 0..kills {
-        let stream = Stream::start(&orchestrator, Random::new());
+        let stream = Stream::start(&orchestrator, random.another());
         a_moment(&orchestrator, &mut random);
         gateway.kill_9();
         drop(stream);
