@@ -135,13 +135,13 @@ impl Writer {
         let next = table(number, &self.memory, &self.drops);
         let old = self.cell.swap(Arc::new(next));
         self.retired.push(old);
-        if self.retired.len() > self.room {
-            self.retired.remove(0);
-        }
+        self.tick();
     }
 
-    /// Lets go of what nobody else holds.
+    /// `drop_retired`: lets go of the oldest where there are too many, and of what nobody else holds.
     fn tick(&mut self) {
+        let too_many = self.retired.len().saturating_sub(self.room);
+        self.retired.drain(..too_many);
         self.retired.retain(|table| Arc::strong_count(table) > 1);
     }
 }

@@ -19,6 +19,12 @@ impl Random {
         Self(seed)
     }
 
+    /// Another source, which follows from this one.
+    #[must_use]
+    pub fn another(&mut self) -> Self {
+        Self(self.number())
+    }
+
     /// Any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

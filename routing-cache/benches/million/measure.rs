@@ -1,50 +1,91 @@
 //! Time, memory and processor time, as the system counts them.
 
 use std::{
-    fs,
+    fmt, fs,
     hint::black_box,
+    ops::Add,
     path::Path,
     time::{Duration, Instant},
 };
 
-/// What `deed` yields, and how long it took.
-pub(crate) fn timed<T>(deed: impl FnOnce() -> T) -> (T, Duration) {
-    let start = Instant::now();
-    let value = black_box(deed());
-    (value, start.elapsed())
+use rustix::time::{ClockId, clock_gettime};
+
+/// How long something took on the clock, and of this thread's processor time: on a busy machine they differ.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Took {
+    wall: Duration,
+    cpu: Duration,
 }
 
-/// Durations, and what is said of them.
+impl Took {
+    /// What it took since `start`.
+    pub(crate) fn since((wall, cpu): (Instant, Duration)) -> Self {
+        Self { wall: wall.elapsed(), cpu: cpu_here() - cpu }
+    }
+}
+
+impl Add for Took {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { wall: self.wall + other.wall, cpu: self.cpu + other.cpu }
+    }
+}
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3?} (cpu {:.3?})", self.wall, self.cpu)
+    }
+}
+
+/// This moment, for [`Took::since`].
+pub(crate) fn start() -> (Instant, Duration) {
+    (Instant::now(), cpu_here())
+}
+
+/// What `deed` yields, and what it took.
+pub(crate) fn timed<T>(deed: impl FnOnce() -> T) -> (T, Took) {
+    let start = start();
+    let value = black_box(deed());
+    (value, Took::since(start))
+}
+
+/// What the same deed took each time.
 #[derive(Default)]
-pub(crate) struct Times(Vec<Duration>);
+pub(crate) struct Times {
+    wall: Vec<Duration>,
+    cpu: Vec<Duration>,
+}
 
 impl Times {
-    pub(crate) fn add(&mut self, time: Duration) {
-        self.0.push(time);
+    pub(crate) fn add(&mut self, took: Took) {
+        self.wall.push(took.wall);
+        self.cpu.push(took.cpu);
     }
 
-    /// The one that this share of them is not above.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index"
-    )]
-    pub(crate) fn at(&self, share: f64) -> Duration {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        let last = sorted.len().saturating_sub(1);
-        sorted.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+    /// Divided by this: where each time was for so many.
+    pub(crate) fn each(&self, count: usize) -> String {
+        let nanoseconds = |of: &[Duration], at: f64| share(of, at).as_nanos() / count as u128;
+        let (median, least) = (nanoseconds(&self.wall, 0.5), nanoseconds(&self.wall, 0.0));
+        format!("median {median} ns, least {least} ns; cpu: least {} ns", nanoseconds(&self.cpu, 0.0))
     }
+}
 
-    pub(crate) fn said(&self) -> String {
-        let (median, least, most) = (self.at(0.5), self.at(0.0), self.at(1.0));
-        format!(
-            "median {median:.3?}, least {least:.3?}, p99 {:.3?}, most {most:.3?} of {}",
-            self.at(0.99),
-            self.0.len()
-        )
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [least, median, high, most] = [0.0, 0.5, 0.99, 1.0].map(|at| share(&self.wall, at));
+        write!(f, "median {median:.3?}, least {least:.3?}, p99 {high:.3?}, most {most:.3?} of {}", self.wall.len())?;
+        write!(f, "; cpu: median {:.3?}, least {:.3?}", share(&self.cpu, 0.5), share(&self.cpu, 0.0))
     }
+}
+
+/// The time that this share of them is not above.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+fn share(times: &[Duration], at: f64) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * at).round() as usize).copied().unwrap_or_default()
 }
 
 /// A line of /proc/self/status, in bytes.
@@ -79,10 +120,10 @@ pub(crate) fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Processor time of this thread so far (proc(5), schedstat: its first number).
+/// Processor time of this thread so far.
 pub(crate) fn cpu_here() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
 /// The size of the files in `folder`.

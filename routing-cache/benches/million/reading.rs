@@ -14,7 +14,7 @@ use routing_cache::{
 use crate::{
     Setting,
     apps::{Chance, epoch, host},
-    measure::{Times, bytes_in, mib, peak, reset_peak, rss, timed},
+    measure::{Times, Took, bytes_in, mib, peak, reset_peak, rss, start, timed},
     updating::{config, now},
 };
 
@@ -45,7 +45,7 @@ pub(crate) fn boot(setting: &Setting) {
         drop(kept);
     }
     let size = mib(bytes_in(&setting.folder));
-    println!("boot: state folder ({size:.1} MiB) to first lookup: {}", times.said());
+    println!("boot: state folder ({size:.1} MiB) to first lookup: {times}");
     println!(
         "boot: resident {:.1} MiB above {:.1}, {} B for each app",
         mib(first),
@@ -64,8 +64,7 @@ fn nanoseconds(name: &str, hosts: &[String], mut look: impl FnMut(&str) -> bool)
         });
         times.add(time);
     }
-    let each = |share: f64| times.at(share).as_nanos() / hosts.len() as u128;
-    println!("lookup: {name}: median {} ns, least {} ns", each(0.5), each(0.0));
+    println!("lookup: {name}: {}", times.each(hosts.len()));
 }
 
 /// Lookup by host: the record alone, and compiled for routing.
@@ -91,7 +90,7 @@ pub(crate) fn export(setting: &Setting) {
     let (_updater, reader) = booted(&setting.folder);
     let published = reader.load();
     reset_peak();
-    let (before, start) = (rss(), Instant::now());
+    let (before, clock, start) = (rss(), Instant::now(), start());
     let (mut bytes, mut from) = (0_u64, Some(Walk::default()));
     black_box(encode::snapshot_begin(&epoch(), published.provenance.generation, true, published.table.len() as u64));
     while let Some(walk) = from {
@@ -103,10 +102,10 @@ pub(crate) fn export(setting: &Setting) {
         bytes += black_box(part).len() as u64;
         from = next;
     }
-    let time = start.elapsed();
-    let rate = mib(bytes) / time.as_secs_f64();
+    let rate = mib(bytes) / clock.elapsed().as_secs_f64();
+    let time = Took::since(start);
     let more = mib(peak().saturating_sub(before));
-    println!("export: {:.1} MiB in {time:.3?}, {rate:.0} MiB/s, {more:.2} MiB more at its peak", mib(bytes));
+    println!("export: {:.1} MiB in {time}, {rate:.0} MiB/s, {more:.2} MiB more at its peak", mib(bytes));
 }
 
 /// `holdgate state verify`.
@@ -118,5 +117,5 @@ pub(crate) fn verify(setting: &Setting) {
     let more = mib(peak().saturating_sub(before));
     assert!(inspection.damaged.is_empty(), "{:?}", inspection.damaged);
     let (files, size) = (inspection.files.len(), mib(bytes_in(&setting.folder)));
-    println!("verify: {files} files, {size:.1} MiB, in {time:.3?}, {more:.2} MiB more at its peak");
+    println!("verify: {files} files, {size:.1} MiB, in {time}, {more:.2} MiB more at its peak");
 }
