@@ -15,11 +15,12 @@ pub const ROUTING_CACHE: Floors = &[
     ("gate", 1),
     ("guard", 1),
     ("state", 2),
-    ("snapshot", 3),
-    ("journal", 3),
-    ("store", 4),
-    ("live", 4),
-    ("updater", 5),
+    ("live", 3),
+    ("codec", 3),
+    ("snapshot", 4),
+    ("journal", 4),
+    ("store", 5),
+    ("updater", 6),
 ];
 
 /// gateway/src. `main.rs` stands above all.
