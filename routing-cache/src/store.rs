@@ -95,6 +95,8 @@ pub struct Store {
     /// From so many bytes of the journal on the next compaction is due.
     compact_at: u64,
     compacting: Option<compact::UnderWay>,
+    /// The newest snapshot is the only one that what is served can be read from.
+    sole: bool,
     /// Numbers of snapshots known to be whole, oldest first.
     whole: Vec<u64>,
     /// What a save has left, if anything, that failed after the last one that succeeded.
@@ -182,12 +184,21 @@ impl Store {
         self.known.note(self.last, state);
     }
 
-    /// Whether the journal, or what lies above the table's base, has grown so that a snapshot is due.
+    /// Whether the journal, or what lies above the table's base, has grown so that a snapshot is due; or one is due since
+    /// there is only one. So that comes true a change must follow: see [`Store::lacks_a_second`].
     #[must_use]
     pub fn wants_compaction(&self, table: &Table) -> bool {
         let overlaid = table.overlaid() > (table.len() / compact::OVERLAY_SHARE).max(compact::MIN_OVERLAY);
-        let due = self.journal_bytes >= self.compact_at || (overlaid && self.journal_bytes > 0);
+        let due = self.journal_bytes >= self.compact_at || ((overlaid || self.sole) && self.journal_bytes > 0);
         due && self.compacting.is_none() && !self.needs_whole
+    }
+
+    /// Whether damage to one file would cost the table: there is one snapshot that leads to it, and no change after it, by
+    /// which a second one could be told from the first.
+    #[must_use]
+    pub fn lacks_a_second(&self) -> bool {
+        let idle = self.compacting.is_none() && !self.needs_whole && !self.behind && self.unwritable.is_none();
+        self.sole && self.journal_bytes == 0 && idle
     }
 
     /// Begins a snapshot of `state`, which is all that was appended so far. Later appends go to a new segment.

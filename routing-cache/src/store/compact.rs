@@ -95,11 +95,13 @@ pub(super) fn finish(store: &mut Store, compacted: &Compacted) -> Result<(), Sav
         Err(_) => Ok(None),
     };
     if let Ok(Some(bytes)) = placed {
+        store.sole = false;
         store.covered_up_to(current.number, compacted, bytes);
         return Ok(());
     }
     store.journal_bytes += current.journal_bytes;
     // Not at once again: it is a large file for a disk that has just failed.
+    store.sole = false;
     store.compact_at = store.journal_bytes.saturating_add(limit(store.snapshot_bytes) / 4);
     placed.map(drop)
 }

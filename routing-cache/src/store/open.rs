@@ -26,6 +26,7 @@ pub(super) fn open(folder: Folder) -> Result<Store, OpenError> {
         snapshot_bytes: 0,
         compact_at: super::compact::limit(0),
         compacting: None,
+        sole: false,
         whole: Vec::new(),
         unacknowledged: None,
         runs: Runs::default(),

@@ -150,7 +150,7 @@ impl Store {
         self.last = number;
         self.segment = None;
         self.pending.clear();
-        (self.needs_whole, self.unsure, self.behind) = (false, false, false);
+        (self.needs_whole, self.unsure, self.behind, self.sole) = (false, false, false, true);
         self.known.whole(number, state);
         self.began_anew(number, bytes);
         Ok(SavedInfo { bytes, file: file.to_string() })

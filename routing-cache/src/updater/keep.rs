@@ -197,10 +197,13 @@ impl Updater {
         self.store.give_up_compaction();
     }
 
-    /// To be called every second or so: notes when the table has lived long enough to be no poison, and drops tables that
-    /// no reader has any more.
+    /// To be called every second or so: notes when the table has lived long enough to be no poison, sees to a second
+    /// snapshot where there is only one, and drops tables that no reader has any more.
     pub fn tick(&mut self, now: Now) {
         self.drop_retired();
+        if self.has_table() && self.store.lacks_a_second() {
+            self.amend(self.state.meta.clone(), now);
+        }
         let since = self.proven_at.unwrap_or(self.booted_at);
         let lived = now.monotonic.saturating_sub(since) >= self.config.poison.within;
         if lived && !self.is_proven && self.has_table() && self.store.survived(&self.state).is_ok() {
