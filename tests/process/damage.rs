@@ -91,7 +91,11 @@ fn left_behind() -> (Vec<Backend>, Orchestrator, Gateway) {
 
 /// What a start serves: one of those that were published, and not an empty one.
 fn serves(gateway: &mut Gateway, orchestrator: &Orchestrator, what: &str) -> String {
+    let starts = |gateway: &Gateway| gateway.log().matches("\"restored ").count();
+    let before = starts(gateway);
     gateway.start_ready();
+    // What was damaged is logged before it, by a thread of its own.
+    wait::until("what was restored in the log", || (starts(gateway) > before).then_some(()));
     let table = gateway.status()["table"].clone();
     let digest = table["digest"].as_str().expect("a text").to_owned();
     let found = orchestrator.published().into_iter().find(|p| p.digest == digest);
