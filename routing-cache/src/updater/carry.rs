@@ -41,7 +41,9 @@ impl Draft {
         gone.into_iter().for_each(|id| self.step(Op::Remove(id)));
         let mut apps = std::mem::take(&mut self.arriving);
         if frees {
-            apps.extend(self.waiting_besides(&apps));
+            let holds = matches!(verdict, Verdict::Hold(_));
+            let waiting = self.waiting_besides(&apps).into_iter();
+            apps.extend(waiting.filter(|app| !(holds && self.empties(app))));
         }
         self.settle(apps);
         self.count_held();

@@ -34,6 +34,8 @@ pub(super) struct Draft {
     pub(super) newly_held: Vec<AppId>,
     /// Held before, and not now.
     pub(super) unheld: Vec<AppId>,
+    /// Waited for a host, and came anew.
+    again: Vec<AppId>,
     /// Valid apps of this update that are not served as they came.
     pub(super) arriving: Vec<AppRecord>,
     /// What it has taken away, once carried out.
@@ -80,6 +82,7 @@ impl Draft {
             newly_invalid: 0,
             newly_held: Vec::new(),
             unheld: Vec::new(),
+            again: Vec::new(),
             arriving: Vec::new(),
             taken: Vec::new(),
             back: Vec::new(),
@@ -171,7 +174,7 @@ impl Draft {
             if rev < served.rev() && !self.is_foreign(id) {
                 return Class::Stale;
             }
-        } else if !self.fresh && self.work.tombstones.of(id).is_some_and(|buried| rev <= buried) {
+        } else if self.work.tombstones.of(id).is_some_and(|buried| rev <= buried) {
             return Class::Resurrected;
         }
         let Some(app) = app else { return Class::Invalid };
@@ -209,8 +212,10 @@ impl Draft {
 
     /// What comes is held no longer, nor invalid. What waits for its host is looked at again, and may go on waiting.
     fn comes(&mut self, id: &AppId) {
-        if !matches!(self.difference(id.as_str()).map(|d| &d.kind), None | Some(Kind::Waiting(..))) {
-            self.agree(id);
+        match self.difference(id.as_str()).map(|d| &d.kind) {
+            None => {}
+            Some(Kind::Waiting(..)) => self.again.push(id.clone()),
+            Some(_) => self.agree(id),
         }
     }
 
@@ -242,11 +247,29 @@ impl Draft {
         let held = self.work.differences().map_or(0, |differences| differences.held());
         Shrink {
             served: self.before.table.len() as u64,
-            losing: self.newly_held.iter().filter(|id| !is_away(id)).count() as u64,
+            losing: self.newly_held.iter().chain(self.may_lose()).filter(|id| !is_away(id)).count() as u64,
             held: held.saturating_sub(self.newly_held.len()) as u64,
             apps_after: self.work.received.as_ref().map_or(0, |received| received.apps),
             shrink_ok,
         }
+    }
+
+    /// Apps that wait for a host with a version without endpoints, in place of one that has some. Whatever frees the host
+    /// takes them away, so they are judged with it.
+    fn may_lose(&self) -> impl Iterator<Item = &AppId> {
+        let differences = self.work.differences().filter(|differences| differences.waiting() > 0);
+        let waiting = differences.into_iter().flat_map(|differences| differences.iter());
+        let loses = |(id, difference): &(&AppId, &Difference)| match &difference.kind {
+            Kind::Waiting(app, _) => self.empties(app) && !self.again.contains(id),
+            _ => false,
+        };
+        waiting.filter(loses).map(|(id, _)| id)
+    }
+
+    /// Whether the app loses all its endpoints by this version.
+    pub(super) fn empties(&self, app: &AppRecord) -> bool {
+        let served = self.before.table.app(app.get().id());
+        app.get().endpoints() == 0 && served.is_some_and(|served| served.endpoints() > 0)
     }
 
     /// Whether the update asked for something that is held now.

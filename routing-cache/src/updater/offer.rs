@@ -117,14 +117,17 @@ impl Updater {
         if self.state.meta.retired.contains(&epoch) {
             return Err(Rejection::RetiredEpoch { epoch });
         }
-        let Some(known) = self.state.received.as_ref().map(|received| &received.position) else { return Ok(()) };
-        if candidate.partial.is_some() && (known.epoch != epoch || self.state.meta.foreign) {
+        let known = self.state.received.as_ref().map(|received| &received.position);
+        let is_another = self.state.meta.foreign || known.is_some_and(|known| known.epoch != epoch);
+        if candidate.partial.is_some() && is_another {
             return Err(Rejection::PartialOfAnotherEpoch { epoch });
         }
-        if known.epoch == epoch && offered < known.generation {
-            return Err(Rejection::OldGeneration { offered, received: known.generation });
+        match known.filter(|known| known.epoch == epoch && offered < known.generation) {
+            Some(Position { generation: received, .. }) => {
+                Err(Rejection::OldGeneration { offered, received: *received })
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The first table may be empty, but not because nothing of it could be read.

@@ -146,6 +146,19 @@ struct Known {
 }
 
 impl Known {
+    fn nothing() -> Self {
+        Self {
+            view: View::new(),
+            epoch: None,
+            shadow: None,
+            buried: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            taken: Vec::new(),
+            seen: Vec::new(),
+            pinned: false,
+        }
+    }
+
     fn bury(&mut self, before: &View, after: &View) {
         for id in before.keys().filter(|id| !after.contains_key(*id)) {
             let rev = self.asked.get(id).copied();
@@ -209,16 +222,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let disk = SimDisk::new(seed);
         let (updater, reader) = boot(&disk, 0);
-        let known = Known {
-            view: View::new(),
-            epoch: None,
-            shadow: None,
-            buried: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            taken: Vec::new(),
-            seen: Vec::new(),
-            pinned: false,
-        };
+        let known = Known::nothing();
         let (server, published) = (Server::with_apps(9), Vec::new());
         Self { disk, updater, reader, ms: 0, server, other: None, known, published, durable: 0, epochs: 0 }
     }
@@ -561,8 +565,8 @@ impl World {
         let served = view(&self.reader);
         if self.durable == 0 && !self.reader.load().has_table() {
             self.published.clear();
-            self.known = Known { view: served, epoch: None, shadow: None, pinned: false, ..self.known.clone() };
-            self.known.buried.clear();
+            // Nothing was ever saved, so the hour and the tombstones are as gone as the table is.
+            self.known = Known { view: served, ..Known::nothing() };
             return;
         }
         let report = self.updater.report(at(self.ms));
@@ -574,7 +578,8 @@ impl World {
             known.view == served && known.pinned == report.pin.is_some() && shadow == received
         };
         let may_be = self.published.get(self.durable.saturating_sub(1)..).unwrap_or_default();
-        let found = may_be.iter().rev().find(is_it).cloned();
+        // Of those that look alike the oldest: what it remembers, every later one does.
+        let found = may_be.iter().find(is_it).cloned();
         let found =
             found.unwrap_or_else(|| panic!("not one that was published since the last save: {served:?} {report:?}"));
         // The hour may have lost its latest minutes with a state that was not saved: what went since is there again.
