@@ -43,6 +43,7 @@ mod rotate;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod write;
 
 use std::{path::Path, sync::Arc};
@@ -238,7 +239,7 @@ impl Store {
         let provenance = &state.meta.provenance;
         runs.poisoned = runs.poisoned.filter(|poisoned| {
             let later = provenance.generation > poisoned.generation || provenance.epoch != poisoned.epoch;
-            !later && !poisoned.is(state)
+            !later && !poisoned.is(&Mark::of(state, self.last))
         });
         self.write_runs(runs)
     }
