@@ -178,7 +178,8 @@ impl Store {
         self.known.forget_after(self.last);
         let Some(state) = &restored.state else { return };
         self.whole = vec![restored.snapshot];
-        self.sole = files.live(Kind::Snapshot).count() < 2;
+        // Those after it were passed over.
+        self.sole = files.live(Kind::Snapshot).filter(|number| *number <= restored.snapshot).count() < 2;
         let size = |name| self.folder.disk.size(&self.folder.file(name)).unwrap_or_default();
         self.snapshot_bytes = size(Name::snapshot(restored.snapshot));
         self.compact_at = super::compact::limit(self.snapshot_bytes);

@@ -3,6 +3,7 @@
 mod files;
 mod poison;
 mod rot;
+mod second;
 mod sim;
 
 use std::{fs, time::Duration};
