@@ -192,7 +192,7 @@ impl Store {
         let overlaid = table.overlaid() > (table.len() / compact::OVERLAY_SHARE).max(compact::MIN_OVERLAY);
         let due = self.journal_bytes >= self.compact_at
             || (overlaid && self.journal_bytes > 0)
-            || (self.sole && self.is_followed());
+            || (self.sole && self.is_followed() && !self.behind);
         due && self.compacting.is_none() && !self.needs_whole
     }
 
