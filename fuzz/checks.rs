@@ -3,6 +3,9 @@
 //!
 //! Included by the fuzz targets, and by tests/fuzz, which runs all of [`TARGETS`] with every test run.
 
+#[path = "stored.rs"]
+mod stored;
+
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
@@ -21,8 +24,14 @@ use serde_json::value::RawValue;
 pub type Check = fn(&[u8]) -> bool;
 
 /// All targets by name: each has a corpus, and a file in fuzz_targets.
-pub const TARGETS: [(&str, Check); 4] =
-    [("document", document), ("snapshot_body", snapshot_body), ("changes", changes), ("record", record)];
+pub const TARGETS: [(&str, Check); 6] = [
+    ("document", document),
+    ("snapshot_body", snapshot_body),
+    ("changes", changes),
+    ("record", record),
+    ("snapshot_file", snapshot_file),
+    ("journal", journal),
+];
 
 /// Low enough for mutations of small inputs to meet each of them.
 const LIMITS: Limits = Limits { app_bytes: 300, changes_bytes: 2000, snapshot_bytes: 3000, snapshot_apps: 6 };
@@ -266,6 +275,16 @@ fn one_record(bytes: &[u8], offset: usize) -> bool {
     assert_eq!(copy.get().digest(), app_digest(record.id(), record.rev(), record.document()));
     let _ = (record.app_id(), record.endpoints());
     compile(record).is_ok()
+}
+
+/// A snapshot as it is in the state folder.
+pub fn snapshot_file(bytes: &[u8]) -> bool {
+    stored::snapshot_file(bytes)
+}
+
+/// A segment of the journal, or the payload of one change.
+pub fn journal(bytes: &[u8]) -> bool {
+    stored::journal(bytes)
 }
 
 fn id(text: &str) -> AppId {

@@ -26,7 +26,7 @@ use crate::state::State;
 
 pub use error::{Block, Fault, ReadError, SnapshotError};
 pub use head::Head;
-pub use read::{check, read, read_head};
+pub use read::{check, check_each, read, read_head};
 pub use write::write;
 
 /// A whole state, and the sequence number of the last change in it.

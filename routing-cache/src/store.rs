@@ -43,6 +43,7 @@ mod rotate;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod write;
 
 use std::{path::Path, sync::Arc};
@@ -189,7 +190,9 @@ impl Store {
     #[must_use]
     pub fn wants_compaction(&self, table: &Table) -> bool {
         let overlaid = table.overlaid() > (table.len() / compact::OVERLAY_SHARE).max(compact::MIN_OVERLAY);
-        let due = self.journal_bytes >= self.compact_at || ((overlaid || self.sole) && self.journal_bytes > 0);
+        let due = self.journal_bytes >= self.compact_at
+            || (overlaid && self.journal_bytes > 0)
+            || (self.sole && self.is_followed() && !self.behind);
         due && self.compacting.is_none() && !self.needs_whole
     }
 
@@ -198,7 +201,12 @@ impl Store {
     #[must_use]
     pub fn lacks_a_second(&self) -> bool {
         let idle = self.compacting.is_none() && !self.needs_whole && !self.behind && self.unwritable.is_none();
-        self.sole && self.journal_bytes == 0 && idle
+        self.sole && !self.is_followed() && idle
+    }
+
+    /// Whether a change follows on the newest snapshot: a second one would have a number of its own.
+    fn is_followed(&self) -> bool {
+        self.whole.last().is_some_and(|newest| *newest < self.last)
     }
 
     /// Begins a snapshot of `state`, which is all that was appended so far. Later appends go to a new segment.
@@ -238,7 +246,7 @@ impl Store {
         let provenance = &state.meta.provenance;
         runs.poisoned = runs.poisoned.filter(|poisoned| {
             let later = provenance.generation > poisoned.generation || provenance.epoch != poisoned.epoch;
-            !later && !poisoned.is(state)
+            !later && !poisoned.is(&Mark::of(state, self.last))
         });
         self.write_runs(runs)
     }

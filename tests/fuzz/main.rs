@@ -33,7 +33,7 @@ macro_rules! targets {
     };
 }
 
-targets!(document, snapshot_body, changes, record);
+targets!(document, snapshot_body, changes, record, snapshot_file, journal);
 
 #[test]
 fn every_target_has_a_check_a_test_a_file_and_a_corpus() {

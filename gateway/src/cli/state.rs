@@ -8,7 +8,7 @@ use std::{
 
 use routing_cache::{
     disk::{Disk, RealDisk},
-    store::{self, Damage, Deed, FileKind, FileReport, FileState, Inspection, WouldServe},
+    store::{self, Damage, Deed, FileKind, FileReport, FileState, Inspection, PoisonRules, WouldServe},
 };
 use serde_json::{Value, json};
 
@@ -26,7 +26,9 @@ use crate::clock;
 /// When the configuration is bad and the folder was not named, or it is not there.
 pub fn verify(global: &Global, args: &StateVerifyArgs) -> anyhow::Result<ExitCode> {
     let folder = folder(global, args.state_dir.as_deref())?;
-    let found = store::inspect(&RealDisk, &folder);
+    // ignored: a folder that was named is looked at without a configuration, too
+    let rules = client::load(global).map_or_else(|_| PoisonRules::default(), |config| config.updater().poison);
+    let found = store::inspect(&RealDisk, &folder, rules);
     print(if args.json { to_json(&folder, &found).to_string() } else { text(&folder, &found) })?;
     Ok(if is_whole(&found) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -106,8 +108,12 @@ fn damage_line(damage: &Damage) -> String {
 
 fn serve_line(served: &WouldServe) -> String {
     let epoch = served.epoch.as_ref().map_or("?", |epoch| epoch.as_str());
+    let instead = served.instead_of.as_ref().map(|poisoned| {
+        format!("; not generation {}, with which {} starts in a row died", poisoned.generation, poisoned.crashes)
+    });
+    let instead = instead.unwrap_or_default();
     format!(
-        "a start would serve {} apps ({}), generation {} of epoch {epoch}, received {}, from {}",
+        "a start would serve {} apps ({}), generation {} of epoch {epoch}, received {}, from {}{instead}",
         served.apps,
         bytes(served.document_bytes),
         served.generation,
@@ -126,7 +132,8 @@ fn to_json(folder: &Path, found: &Inspection) -> Value {
     let served = |served: &WouldServe| {
         json!({"origin":served.origin,"generation":served.generation.0,"epoch":served.epoch.as_ref().map(ToString::to_string),
                "apps":served.apps,"digest":served.digest.to_string(),"received_at":clock::rfc3339(served.received_at),
-               "documents_bytes":served.document_bytes})
+               "documents_bytes":served.document_bytes,
+               "instead_of":served.instead_of.as_ref().map(|poisoned| poisoned.generation.0)})
     };
     json!({
         "state_dir": folder.display().to_string(),

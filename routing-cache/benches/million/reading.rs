@@ -113,7 +113,7 @@ pub(crate) fn verify(setting: &Setting) {
     let disk = Arc::new(RealDisk);
     reset_peak();
     let before = rss();
-    let (inspection, time) = timed(|| store::inspect(disk.as_ref(), &setting.folder));
+    let (inspection, time) = timed(|| store::inspect(disk.as_ref(), &setting.folder, store::PoisonRules::default()));
     let more = mib(peak().saturating_sub(before));
     assert!(inspection.damaged.is_empty(), "{:?}", inspection.damaged);
     let (files, size) = (inspection.files.len(), mib(bytes_in(&setting.folder)));

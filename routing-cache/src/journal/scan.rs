@@ -125,7 +125,10 @@ impl Scanner {
                 return Err(SegmentError::Version { found, read: VERSION });
             }
             [Some(_), Some(_)] => {}
-            [Some(_), None] => self.note_damaged(HEADER_BYTES as u64, 2 * HEADER_BYTES as u64),
+            [Some(_), None] => {
+                let end = self.buffer.len().min(2 * HEADER_BYTES);
+                self.note_damaged(HEADER_BYTES as u64, end as u64);
+            }
             [None, Some(_)] => self.note_damaged(0, HEADER_BYTES as u64),
             // All that is before the first whole frame is damaged, then.
             [None, None] => return Ok(()),

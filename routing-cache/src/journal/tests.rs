@@ -37,6 +37,14 @@ fn what_was_appended_is_read_in_order() {
 }
 
 #[test]
+fn what_is_damaged_lies_within_the_file() {
+    for length in 0..2 * HEADER_BYTES {
+        let (_, damaged, _) = scan(&segment_header()[..length]);
+        assert!(damaged.iter().all(|part| part.start < part.end && part.end <= length as u64), "{length}: {damaged:?}");
+    }
+}
+
+#[test]
 fn the_golden_segment_is_read() {
     let mut scanner = Scanner::new(Box::new(Memory::new(GOLDEN))).unwrap();
     let frame = scanner.next_frame().unwrap().unwrap();

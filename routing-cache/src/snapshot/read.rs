@@ -61,6 +61,14 @@ pub fn read_head(file: &mut dyn ReadFile) -> Result<Head, ReadError> {
 /// # Errors
 /// When it cannot be read, or is not whole.
 pub fn check(file: &mut dyn ReadFile) -> Result<Head, ReadError> {
+    check_each(file, &mut |_| {})
+}
+
+/// As [`check`], and shows each app on the way. What was shown is to be believed only when all of it was found whole.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_each(file: &mut dyn ReadFile, each: &mut dyn FnMut(Record<'_>)) -> Result<Head, ReadError> {
     let mut blocks = Blocks::begin(file)?;
     let (mut scratch, mut counts) = (Vec::new(), Counts::default());
     let head = first(&mut blocks, &mut scratch)?;
@@ -69,7 +77,7 @@ pub fn check(file: &mut dyn ReadFile) -> Result<Head, ReadError> {
         let block = blocks.next()?;
         if block.kind == KIND_RECORDS {
             blocks.payload(block, &mut walk.rest)?;
-            walk.advance();
+            walk.advance(each);
             continue;
         }
         scratch.clear();
@@ -183,11 +191,12 @@ struct RecordWalk {
 }
 
 impl RecordWalk {
-    fn advance(&mut self) {
+    fn advance(&mut self, each: &mut dyn FnMut(Record<'_>)) {
         let mut at = 0;
         while let Some(record) = Record::at(&self.rest, at) {
             at += record.as_bytes().len();
             self.apps += 1;
+            each(record);
         }
         self.rest.drain(..at);
         self.bytes += at as u64;

@@ -95,7 +95,8 @@ impl Archive {
     }
 
     fn restore(&self, files: &Files, upto: u64) -> Restored {
-        let restore = Restore { disk: &*self.folder.disk, folder: &self.folder.path, files, upto: Some(upto) };
+        let restore =
+            Restore { disk: &*self.folder.disk, folder: &self.folder.path, files, upto: Some(upto), thin: false };
         restore.run(&mut |_, _| {})
     }
 
@@ -111,7 +112,7 @@ impl Archive {
         for pair in snapshots.windows(2) {
             let &[_, next] = pair else { continue };
             let upto = Some(next.saturating_sub(1));
-            let restore = Restore { disk: &*self.folder.disk, folder: &self.folder.path, files, upto };
+            let restore = Restore { disk: &*self.folder.disk, folder: &self.folder.path, files, upto, thin: false };
             restore.run(&mut |number, state| found.push((number, Entry::of(state))));
         }
         let mut known = self.known.get();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{journal::encode_payload, state::State};
+use crate::journal::encode_payload;
 
 use super::{
     Boot, Damage, PoisonRules, Poisoned, Store,
@@ -29,7 +29,7 @@ pub(super) fn boot(store: &mut Store, rules: PoisonRules) -> Boot {
     let mut restored = store.restore(&files, None);
     boot.lost = is_lost(&files, &restored);
     boot.damaged = store.report(&restored);
-    let poison = store.find_poison(&files, rules, &restored);
+    let poison = find_poison(&store.runs, &files, rules, &restored, &|upto| store.restore(&files, Some(upto)));
     store.begin_run(poison.as_ref().map(|(poisoned, _)| poisoned.clone()));
     if let Some((_, before)) = poison {
         boot.lost |= !store.set_poison_aside(&files, &before);
@@ -51,10 +51,34 @@ pub(super) fn is_lost(files: &Files, restored: &Restored) -> bool {
     restored.unreached || files.highest(None) > restored.last
 }
 
+/// Whether what was found is not to be served, and what is to be instead: the state known to be good, else the nearest
+/// older snapshot. `None` also where there is no other.
+pub(super) fn find_poison(
+    runs: &Runs,
+    files: &Files,
+    rules: PoisonRules,
+    newest: &Restored,
+    restore: &dyn Fn(u64) -> Restored,
+) -> Option<(Poisoned, Restored)> {
+    let mark = newest.mark().filter(|_| rules.crashes > 0)?;
+    let again = runs.poisoned.as_ref().filter(|poisoned| poisoned.is(&mark));
+    if runs.unsurvived < rules.crashes && again.is_none() {
+        return None;
+    }
+    let crashes = again.map_or(runs.unsurvived, |poisoned| poisoned.crashes);
+    let good = runs.good.iter().map(|good| good.sequence);
+    let mut targets = good.chain(files.live(Kind::Snapshot).rev()).filter(|target| *target < newest.last);
+    let before = targets.find_map(|target| {
+        let is_other = |restored: &Restored| restored.mark().is_some_and(|other| other.digest != mark.digest);
+        Some(restore(target)).filter(|restored| restored.last == target && is_other(restored))
+    })?;
+    Some((Poisoned::of(&mark, crashes), before))
+}
+
 impl Store {
     fn restore(&self, files: &Files, upto: Option<u64>) -> Restored {
         let known = &self.known;
-        let restore = Restore { disk: &*self.folder.disk, folder: &self.folder.path, files, upto };
+        let restore = Restore { disk: &*self.folder.disk, folder: &self.folder.path, files, upto, thin: false };
         restore.run(&mut |number, state| known.note(number, state))
     }
 
@@ -113,25 +137,6 @@ impl Store {
         damage
     }
 
-    /// Whether what was found is not to be served, and what is to be instead: the state known to be good, else the
-    /// nearest older snapshot. `None` also where there is no other.
-    fn find_poison(&self, files: &Files, rules: PoisonRules, newest: &Restored) -> Option<(Poisoned, Restored)> {
-        let state = newest.state.as_ref().filter(|state| rules.crashes > 0 && state.has_table())?;
-        let again = self.runs.poisoned.as_ref().filter(|poisoned| poisoned.is(state));
-        if self.runs.unsurvived < rules.crashes && again.is_none() {
-            return None;
-        }
-        let crashes = again.map_or(self.runs.unsurvived, |poisoned| poisoned.crashes);
-        let good = self.runs.good.iter().map(|good| good.sequence);
-        let targets = good.chain(files.live(Kind::Snapshot).rev()).filter(|target| *target < newest.last);
-        let mut before = targets.map(|target| (target, self.restore(files, Some(target))));
-        let other = |(target, restored): &(u64, Restored)| {
-            let is_other = |other: &State| other.has_table() && other.table.digest() != state.table.digest();
-            restored.last == *target && restored.state.as_ref().is_some_and(is_other)
-        };
-        before.find(other).map(|(_, restored)| (Poisoned::of(state, crashes), restored))
-    }
-
     /// Counts this run, before what it serves can kill it.
     fn begin_run(&mut self, poisoned: Option<Poisoned>) {
         if self.lock.is_none() {
@@ -173,7 +178,8 @@ impl Store {
         self.known.forget_after(self.last);
         let Some(state) = &restored.state else { return };
         self.whole = vec![restored.snapshot];
-        self.sole = files.live(Kind::Snapshot).count() < 2;
+        // Those after it were passed over.
+        self.sole = files.live(Kind::Snapshot).filter(|number| *number <= restored.snapshot).count() < 2;
         let size = |name| self.folder.disk.size(&self.folder.file(name)).unwrap_or_default();
         self.snapshot_bytes = size(Name::snapshot(restored.snapshot));
         self.compact_at = super::compact::limit(self.snapshot_bytes);

@@ -82,7 +82,7 @@ pub(super) fn begin(store: &mut Store, state: State) -> Compaction {
 /// Nothing will come of the one that is under way; what it has staged is removed with what is left over.
 pub(super) fn give_up(store: &mut Store) {
     if let Some(current) = store.compacting.take() {
-        store.journal_bytes += current.journal_bytes;
+        store.put_off(current);
     }
 }
 
@@ -95,14 +95,12 @@ pub(super) fn finish(store: &mut Store, compacted: &Compacted) -> Result<(), Sav
         Err(_) => Ok(None),
     };
     if let Ok(Some(bytes)) = placed {
-        store.sole = false;
+        // One that was saved meanwhile is alone: nothing before it leads to it.
+        store.sole &= store.whole.last().is_some_and(|newest| *newest > current.number);
         store.covered_up_to(current.number, compacted, bytes);
         return Ok(());
     }
-    store.journal_bytes += current.journal_bytes;
-    // Not at once again: it is a large file for a disk that has just failed.
-    store.sole = false;
-    store.compact_at = store.journal_bytes.saturating_add(limit(store.snapshot_bytes) / 4);
+    store.put_off(current);
     placed.map(drop)
 }
 
@@ -125,6 +123,13 @@ impl UnderWay {
 }
 
 impl Store {
+    /// Nothing came of a compaction. Not at once again: it is a large file for a disk, or a thread, that has just failed.
+    fn put_off(&mut self, failed: UnderWay) {
+        self.journal_bytes += failed.journal_bytes;
+        self.sole = false;
+        self.compact_at = self.journal_bytes.saturating_add(limit(self.snapshot_bytes) / 4);
+    }
+
     fn covered_up_to(&mut self, number: u64, compacted: &Compacted, bytes: u64) {
         self.known.whole(number, &compacted.state);
         if !self.needs_whole && self.last == number {

@@ -9,7 +9,8 @@ use crate::{
 };
 
 use super::{
-    Damage, Deed, FileKind, FileReport, FileState, Inspection, OpenError, WouldServe, boot,
+    Damage, Deed, FileKind, FileReport, FileState, Inspection, OpenError, PoisonRules, Poisoned, WouldServe,
+    boot::{self, find_poison},
     folder::{Files, Folder},
     names::{Kind, Name, Place, RUNS, RUNS_STAGED},
     replay::{Restore, Restored, Segment},
@@ -21,9 +22,9 @@ const MAX_RUNS_BYTES: u64 = 64 << 10;
 
 /// Looks at a state folder: what is whole, what is not, and what a boot would serve. Takes no lock and changes nothing, so
 /// it may be asked of a folder that a running gateway works on. Files are checked one after the other in the memory that a
-/// block or a change takes; what would be served is loaded.
+/// block or a change takes, and that of the apps which the journal is about.
 #[must_use]
-pub fn inspect(disk: &dyn Disk, folder: &Path) -> Inspection {
+pub fn inspect(disk: &dyn Disk, folder: &Path, rules: PoisonRules) -> Inspection {
     let mut inspection = Inspection::default();
     let mut names = match disk.list(folder) {
         Ok(names) => names,
@@ -44,22 +45,29 @@ pub fn inspect(disk: &dyn Disk, folder: &Path) -> Inspection {
             (files, all)
         });
     if let Ok(files) = Files::list(disk, folder) {
-        let restored = Restore { disk, folder, files: &files, upto: None }.run(&mut |_, _| {});
-        inspection.would_serve = would_serve(&restored);
+        let restore = |upto| Restore { disk, folder, files: &files, upto, thin: true }.run(&mut |_, _| {});
+        let newest = restore(None);
+        let runs = Runs::from_disk(disk, folder);
+        inspection.would_serve = match find_poison(&runs, &files, rules, &newest, &|upto| restore(Some(upto))) {
+            Some((poisoned, before)) => would_serve(&before, Some(poisoned)),
+            None => would_serve(&newest, None),
+        };
     }
     inspection
 }
 
-fn would_serve(restored: &Restored) -> Option<WouldServe> {
+fn would_serve(restored: &Restored, instead_of: Option<Poisoned>) -> Option<WouldServe> {
+    let beside = restored.beside;
     let state = restored.state.as_ref()?;
     Some(WouldServe {
         origin: restored.origin(),
         generation: state.generation(),
         epoch: state.meta.provenance.epoch.clone(),
-        apps: state.table.len() as u64,
-        digest: state.table.digest(),
+        apps: beside.apps.wrapping_add(state.table.len() as u64),
+        digest: beside.digest.plus(state.table.digest()),
         received_at: state.meta.provenance.received_at,
-        document_bytes: state.table.document_bytes(),
+        document_bytes: beside.document_bytes.wrapping_add(state.table.document_bytes()),
+        instead_of,
     })
 }
 

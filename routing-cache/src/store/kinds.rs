@@ -78,6 +78,13 @@ pub struct PoisonRules {
     pub within: Duration,
 }
 
+impl Default for PoisonRules {
+    /// Those of a configuration that says nothing else (`guard.max_crashes`, `guard.crash_window`).
+    fn default() -> Self {
+        Self { crashes: 3, within: Duration::from_secs(10) }
+    }
+}
+
 /// A table that was not booted again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poisoned {
@@ -201,6 +208,8 @@ pub struct WouldServe {
     pub received_at: WallTime,
     /// The size of all documents, in bytes.
     pub document_bytes: u64,
+    /// The newer table that the process has died of too often, and that is passed over.
+    pub instead_of: Option<Poisoned>,
 }
 
 /// One file of a state folder.

@@ -12,6 +12,8 @@ use crate::{
 use super::{
     folder::Files,
     names::{Kind, Name},
+    runs::Mark,
+    thin::{self, Beside},
 };
 
 /// Why a file is passed over.
@@ -30,6 +32,8 @@ pub(super) enum NotLoaded {
 pub(super) struct Restored {
     /// `None` where there is no whole snapshot.
     pub(super) state: Option<State>,
+    /// What is in the table but not in the state, where it was read [thin](Restore::thin).
+    pub(super) beside: Beside,
     /// The number of the last change in it.
     pub(super) last: u64,
     /// The snapshot it began with.
@@ -68,6 +72,13 @@ pub(super) struct Segment {
 }
 
 impl Restored {
+    /// Names the state; `None` where there is no table.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        let state = self.state.as_ref().filter(|state| state.has_table())?;
+        let mark = Mark::of(state, self.last);
+        Some(Mark { digest: self.beside.digest.plus(mark.digest), ..mark })
+    }
+
     /// What it was read from, in words.
     pub(super) fn origin(&self) -> String {
         let file = Name::snapshot(self.snapshot);
@@ -89,6 +100,8 @@ pub(super) struct Restore<'a> {
     pub(super) files: &'a Files,
     /// The last change wanted; without it, all.
     pub(super) upto: Option<u64>,
+    /// Of the table only the apps that the changes are about are read: in the memory that these take.
+    pub(super) thin: bool,
 }
 
 impl Restore<'_> {
@@ -98,8 +111,9 @@ impl Restore<'_> {
         let upto = self.upto.unwrap_or(u64::MAX);
         for number in self.files.live(Kind::Snapshot).rev().filter(|number| *number <= upto) {
             match self.snapshot(number) {
-                Ok(state) => {
+                Ok((state, beside)) => {
                     witness(number, &state);
+                    restored.beside = beside;
                     self.replay(&mut restored, number, state, witness);
                     break;
                 }
@@ -110,9 +124,14 @@ impl Restore<'_> {
     }
 
     /// A snapshot.
-    pub(super) fn snapshot(&self, number: u64) -> Result<State, NotLoaded> {
+    fn snapshot(&self, number: u64) -> Result<(State, Beside), NotLoaded> {
         let mut file = self.disk.open(&self.folder.join(Name::snapshot(number).to_string())).map_err(not_read)?;
-        let snapshot = read(&mut *file).map_err(|error| match error {
+        let loaded = if self.thin {
+            thin::read(&mut *file, &thin::Concerned::by(self, number))
+        } else {
+            read(&mut *file).map(|snapshot| (snapshot, Beside::default()))
+        };
+        let (snapshot, beside) = loaded.map_err(|error| match error {
             ReadError::Disk(error) => not_read(error),
             ReadError::Snapshot(error) if error.is_from_another_version() => NotLoaded::Left(error.to_string()),
             ReadError::Snapshot(error) => NotLoaded::Damaged(Some(error.offset), error.to_string()),
@@ -121,7 +140,7 @@ impl Restore<'_> {
             let why = format!("holds the state of number {}, which is not that of its name", snapshot.sequence);
             return Err(NotLoaded::Damaged(None, why));
         }
-        Ok(snapshot.state)
+        Ok((snapshot.state, beside))
     }
 
     /// Brings about all changes after the snapshot's. One that cannot be brought about ends it, and what it has spoilt is
@@ -132,12 +151,12 @@ impl Restore<'_> {
         let spoilt = self.segments(restored, &mut state, witness);
         if spoilt {
             let again = Restore { upto: Some(restored.last), ..*self };
-            let Ok(whole) = self.snapshot(number) else {
+            let Ok((whole, beside)) = again.snapshot(number) else {
                 restored.passed.push((number, NotLoaded::Gone));
                 return;
             };
             state = whole;
-            let mut second = Restored { snapshot: number, last: number, ..Restored::default() };
+            let mut second = Restored { snapshot: number, last: number, beside, ..Restored::default() };
             again.segments(&mut second, &mut state, witness);
             let (highest, segments) = (restored.highest, std::mem::take(&mut restored.segments));
             let passed = std::mem::take(&mut restored.passed);
@@ -148,12 +167,7 @@ impl Restore<'_> {
 
     /// True when the state is spoilt.
     fn segments(&self, restored: &mut Restored, state: &mut State, witness: Witness<'_>) -> bool {
-        let numbers: Vec<u64> = match self.upto {
-            // What comes after is to be found wherever it is.
-            Some(_) => self.files.live(Kind::Journal).collect(),
-            None => self.files.segments_after(restored.snapshot),
-        };
-        for number in numbers {
+        for number in self.numbers(restored.snapshot) {
             let mut segment = Segment { number, ..Segment::default() };
             let spoilt = self.segment(&mut segment, restored, state, witness);
             restored.unreached |= segment.unread.is_some();
@@ -164,6 +178,15 @@ impl Restore<'_> {
         }
         restored.unreached |= restored.highest > restored.last && self.upto.is_none();
         false
+    }
+
+    /// The segments to be read after a snapshot.
+    pub(super) fn numbers(&self, snapshot: u64) -> Vec<u64> {
+        match self.upto {
+            // What comes after is to be found wherever it is.
+            Some(_) => self.files.live(Kind::Journal).collect(),
+            None => self.files.segments_after(snapshot),
+        }
     }
 
     fn segment(&self, segment: &mut Segment, restored: &mut Restored, state: &mut State, witness: Witness<'_>) -> bool {

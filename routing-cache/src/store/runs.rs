@@ -3,10 +3,11 @@
 //! It is tiny, checksummed and always replaced as a whole. One that is missing or damaged is no reason for anything: then
 //! no run has died.
 
-use std::io;
+use std::{io, path::Path};
 
 use crate::{
     codec::{HEADER_BYTES, Malformed, Reader, header, header_version},
+    disk::Disk,
     model::{Digest, Epoch, Generation},
     state::State,
 };
@@ -55,20 +56,25 @@ impl Mark {
 }
 
 impl Poisoned {
-    pub(super) fn of(state: &State, crashes: u32) -> Self {
-        let Mark { generation, epoch, digest, .. } = Mark::of(state, 0);
+    pub(super) fn of(mark: &Mark, crashes: u32) -> Self {
+        let Mark { generation, epoch, digest, .. } = mark.clone();
         Self { generation, epoch, digest, crashes }
     }
 
     /// Whether this is that table.
-    pub(super) fn is(&self, state: &State) -> bool {
-        *self == Self::of(state, self.crashes)
+    pub(super) fn is(&self, mark: &Mark) -> bool {
+        *self == Self::of(mark, self.crashes)
     }
 }
 
 impl Runs {
     pub(super) fn read(folder: &Folder) -> Self {
-        let bytes = folder.disk.read(&folder.path.join(RUNS), MAX_BYTES);
+        Self::from_disk(&*folder.disk, &folder.path)
+    }
+
+    /// Of a folder that is only looked at.
+    pub(super) fn from_disk(disk: &dyn Disk, folder: &Path) -> Self {
+        let bytes = disk.read(&folder.join(RUNS), MAX_BYTES);
         bytes.ok().and_then(|bytes| Self::from_bytes(&bytes)).unwrap_or_default()
     }
 

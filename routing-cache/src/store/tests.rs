@@ -3,6 +3,7 @@
 mod files;
 mod poison;
 mod rot;
+mod second;
 mod sim;
 
 use std::{fs, time::Duration};
@@ -333,6 +334,7 @@ fn a_compaction_whose_disk_fails_still_gives_the_base() {
 fn a_large_journal_or_overlay_asks_for_a_compaction() {
     let disk = disk_with(2);
     let mut store = booted(&disk).0;
+    compact(&mut store, state(2));
     assert!(!store.wants_compaction(&state(2).table));
     let kind = Kind::Invalid(Number { rev: Rev(1), digest: Digest(1) }, "y".repeat(1 << 20), String::new());
     let large = change(3, vec![Op::Differ(id("large"), Difference { kind, foreign: false })]);

@@ -38,7 +38,7 @@ impl Stored {
 
 /// Reads the state folder as a start would, and changes nothing in it.
 pub(super) fn look(config: &Config) -> Stored {
-    let found = store::inspect(&RealDisk, &config.state_dir);
+    let found = store::inspect(&RealDisk, &config.state_dir, config.updater().poison);
     let whole = found.would_serve.map(|served| Whole {
         origin: served.origin,
         generation: served.generation.0,

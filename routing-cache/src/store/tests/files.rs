@@ -125,7 +125,7 @@ fn a_real_folder_that_vanished_is_made_again() {
     assert!(store.append(&step(3)).is_err());
     store.retry(&state(3)).unwrap();
     assert!(path.join(LOCK_FILE).exists());
-    assert_eq!(inspect(&RealDisk, &path).would_serve.unwrap().generation, Generation(3));
+    assert_eq!(inspect(&RealDisk, &path, NO_POISON).would_serve.unwrap().generation, Generation(3));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn looking_changes_nothing_and_tells_all() {
     assert!(disk.rot(&folder().join(journal(5)), length - 1, 1));
     disk.create(&folder().join("journal-00000000000000000009.staged")).unwrap();
     let before = names(&disk);
-    let found = inspect(&disk, folder());
+    let found = inspect(&disk, folder(), NO_POISON);
     assert_eq!(names(&disk), before);
     let told: Vec<_> = found.files.iter().map(|f| (f.name.as_str(), f.kind, f.state, f.last_sequence)).collect();
     let expected = [
@@ -210,13 +210,13 @@ fn looking_changes_nothing_and_tells_all() {
     let done = repair(&as_arc, folder(), false).unwrap();
     assert_eq!(said, done);
     assert_eq!(done.len(), 3, "{done:?}");
-    let found = inspect(&disk, folder());
+    let found = inspect(&disk, folder(), NO_POISON);
     assert_eq!((found.would_serve, found.damaged.len()), (Some(serves), 0));
     assert!(repair(&as_arc, folder(), false).unwrap().is_empty());
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_an_empty_one() {
-    let found = inspect(&SimDisk::new(1), folder());
+    let found = inspect(&SimDisk::new(1), folder(), NO_POISON);
     assert!(found.files.is_empty() && found.damaged.is_empty() && found.would_serve.is_none());
 }

@@ -27,7 +27,11 @@ fn one_flipped_byte_in_any_journal_loses_nothing_and_is_reported() {
                 let [damage] = &boot.damaged[..] else { panic!("{told}") };
                 assert!(damage.file == file && damage.offset.is_some_and(|offset| offset <= at as u64), "{told}");
             }
-            assert!(inspect(&disk, folder()).would_serve.is_some_and(|serves| serves.generation == Generation(7)));
+            assert!(
+                inspect(&disk, folder(), NO_POISON)
+                    .would_serve
+                    .is_some_and(|serves| serves.generation == Generation(7))
+            );
         }
     }
 }

@@ -257,3 +257,64 @@ fn a_history_may_be_cut_at_every_operation() {
         }
     }
 }
+
+/// A folder after a life or two without accidents, and then some damage: bytes that flip, files that are gone.
+fn damaged_folder(seed: u64) -> World {
+    let mut world = World::new(seed);
+    for _ in 0..=world.random.below(3) {
+        world.start(true);
+        for _ in 0..STEPS {
+            world.step();
+        }
+        world.end(true);
+    }
+    for _ in 0..world.random.below(4) {
+        let names = world.disk.list(folder()).unwrap();
+        if names.is_empty() {
+            break;
+        }
+        let name = &names[world.random.below(names.len() as u64) as usize];
+        let file = folder().join(name);
+        let length = world.disk.size(&file).unwrap();
+        if world.random.below(6) == 0 {
+            world.disk.remove(&file).unwrap();
+            world.log.push(format!("{name} is gone"));
+        } else if length > 0 {
+            let at = world.random.below(length) as usize;
+            assert!(world.disk.rot(&file, at, 1 << world.random.below(8)));
+            world.log.push(format!("{name} rots at {at}"));
+        }
+    }
+    world
+}
+
+#[test]
+fn what_is_said_of_a_damaged_folder_is_what_a_start_serves() {
+    let (mut served, mut passed_over) = (0, 0);
+    for seed in 0..number("HOLDGATE_SIM_HISTORIES").unwrap_or(HISTORIES) {
+        let world = damaged_folder(seed);
+        for crashes in [0, 1, 2] {
+            let rules = PoisonRules { crashes, ..NO_POISON };
+            let disk = world.disk.fork();
+            let told = inspect(&disk, folder(), rules).would_serve;
+            let boot = open(&disk).boot(rules, NOW);
+            let found = boot.state.as_ref().map(|state| WouldServe {
+                origin: boot.origin.clone(),
+                generation: state.generation(),
+                epoch: state.meta.provenance.epoch.clone(),
+                apps: state.table.len() as u64,
+                digest: state.table.digest(),
+                received_at: state.meta.provenance.received_at,
+                document_bytes: state.table.document_bytes(),
+                instead_of: told.as_ref().and_then(|told| told.instead_of.clone()),
+            });
+            assert_eq!(told, found, "HOLDGATE_SEED={seed}:\n{}", world.log.join("\n"));
+            served += u32::from(found.is_some());
+            if let Some(poisoned) = told.and_then(|told| told.instead_of) {
+                assert_eq!(boot.poisoned, Some(poisoned), "HOLDGATE_SEED={seed}");
+                passed_over += 1;
+            }
+        }
+    }
+    assert!(served > 0 && passed_over > 0, "{served}, {passed_over}");
+}

@@ -2,6 +2,7 @@
 
 use super::rig::*;
 use crate::{
+    disk::sim::Failure,
     limits::{LimitName, Limits},
     model::{Digest, Generation},
     updater::{Audit, Outcome, Poisoned, Rejection},
@@ -197,4 +198,40 @@ fn a_run_that_lives_or_ends_in_order_is_no_crash() {
         rig = rig.restarted();
     }
     assert_eq!((rig.endpoints("app-1"), &rig.boot.poisoned), (2, &None));
+}
+
+impl Rig {
+    fn tick(&mut self) {
+        let now = self.now();
+        self.updater.tick(now);
+    }
+}
+
+#[test]
+fn a_first_table_gets_a_second_snapshot_with_the_next_tick() {
+    let mut rig = Rig::serving(&Server::with_apps(3));
+    let now = rig.now();
+    assert!(rig.updater.compaction().is_none());
+    rig.tick();
+    let compaction = rig.updater.compaction().expect("there is one snapshot only");
+    rig.updater.compacted(compaction.run(), now);
+    let saves = format!("{:?}", rig.updater.saves);
+    for _ in 0..3 {
+        rig.tick();
+        assert!(rig.updater.compaction().is_none());
+    }
+    assert_eq!(format!("{:?}", rig.updater.saves), saves, "nothing more is written");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_not_tried_with_each_tick() {
+    let mut rig = Rig::serving(&Server::with_apps(3));
+    rig.disk.fail(0, u64::MAX, Failure::ReadOnly);
+    rig.tick();
+    let (saves, operations) = (format!("{:?}", rig.updater.saves), rig.disk.operations());
+    for _ in 0..3 {
+        rig.tick();
+        assert!(rig.updater.compaction().is_none());
+    }
+    assert_eq!((format!("{:?}", rig.updater.saves), rig.disk.operations()), (saves, operations));
 }
