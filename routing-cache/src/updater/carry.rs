@@ -136,6 +136,12 @@ impl Draft {
         old.is_some_and(|old| old.hosts().any(|host| !next.claims(host)))
     }
 
+    /// Whether the app claims just the hosts that it has: then nobody can take one from it, and it takes none.
+    fn keeps_hosts(&self, next: Record<'_>) -> bool {
+        let old = self.work.table.app(next.id()).filter(|old| old.host_count() == next.host_count());
+        old.is_some_and(|old| old.hosts().all(|host| next.claims(host)))
+    }
+
     /// The apps that wait for a host from before.
     fn waiting_besides(&self, apps: &[AppRecord]) -> Vec<AppRecord> {
         let Some(differences) = self.work.differences().filter(|differences| differences.waiting() > 0) else {
@@ -151,6 +157,11 @@ impl Draft {
 
     /// Puts into the table those of `apps` that get all of their hosts; the others wait.
     fn settle(&mut self, apps: Vec<AppRecord>) {
+        let (stay, apps): (Vec<_>, Vec<_>) = apps.into_iter().partition(|app| self.keeps_hosts(app.get()));
+        for app in stay {
+            self.step(Op::Put(app.clone()));
+            self.placed(app.get());
+        }
         let mut claimants = apps.len();
         let mut losers = if apps.is_empty() { Vec::new() } else { self.round(apps) };
         for _ in 1..MAX_ROUNDS {
