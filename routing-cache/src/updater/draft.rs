@@ -1,12 +1,11 @@
 //! One update being made: a clone of what is, and the steps that lead on from it. Dropped, nothing has happened.
 //!
 //! In this order: [`Draft::take`] and [`Draft::delete`] (or [`Draft::take_snapshot`]) say what was received; the guard
-//! judges [`Draft::shrink`]; `carry_out` (in `carry`) brings the table there. A step never looks at the orchestrator's word
+//! judges `shrink` (in `weigh`); `carry_out` (in `carry`) brings the table there. A step never looks at the orchestrator's word
 //! again. Every step goes through [`State::step`], which is what a restart does with it, too.
 
 use super::{Position, Summary};
 use crate::{
-    guard::Shrink,
     model::{AppId, AppRecord, Digest, Epoch, Record, Rev},
     state::{Change, Difference, Kind, MAX_RETIRED_EPOCHS, Number, Op, Received, State},
     wire::{Batch, DocumentError, Incoming, SnapshotCandidate},
@@ -35,7 +34,7 @@ pub(super) struct Draft {
     /// Held before, and not now.
     pub(super) unheld: Vec<AppId>,
     /// Waited for a host, and came anew.
-    again: Vec<AppId>,
+    pub(super) again: Vec<AppId>,
     /// Valid apps of this update that are not served as they came.
     pub(super) arriving: Vec<AppRecord>,
     /// What it has taken away, once carried out.
@@ -242,41 +241,6 @@ impl Draft {
         self.differ(&id, kind);
     }
 
-    /// What it would take away. `is_away`: the guard counts the app as away already.
-    pub(super) fn shrink(&self, shrink_ok: Option<u64>, is_away: impl Fn(&AppId) -> bool) -> Shrink {
-        let held = self.work.differences().map_or(0, |differences| differences.held());
-        Shrink {
-            served: self.before.table.len() as u64,
-            losing: self.newly_held.iter().chain(self.may_lose()).filter(|id| !is_away(id)).count() as u64,
-            held: held.saturating_sub(self.newly_held.len()) as u64,
-            apps_after: self.work.received.as_ref().map_or(0, |received| received.apps),
-            shrink_ok,
-        }
-    }
-
-    /// Apps that wait for a host with a version without endpoints, in place of one that has some. Whatever frees the host
-    /// takes them away, so they are judged with it.
-    fn may_lose(&self) -> impl Iterator<Item = &AppId> {
-        let differences = self.work.differences().filter(|differences| differences.waiting() > 0);
-        let waiting = differences.into_iter().flat_map(|differences| differences.iter());
-        let loses = |(id, difference): &(&AppId, &Difference)| match &difference.kind {
-            Kind::Waiting(app, _) => self.empties(app) && !self.again.contains(id),
-            _ => false,
-        };
-        waiting.filter(loses).map(|(id, _)| id)
-    }
-
-    /// Whether the app loses all its endpoints by this version.
-    pub(super) fn empties(&self, app: &AppRecord) -> bool {
-        let served = self.before.table.app(app.get().id());
-        app.get().endpoints() == 0 && served.is_some_and(|served| served.endpoints() > 0)
-    }
-
-    /// Whether the update asked for something that is held now.
-    pub(super) fn was_refused(&self) -> bool {
-        self.summary.held > 0 && (self.asks_again || self.newly_held.iter().any(|id| self.is_held(id.as_str())))
-    }
-
     /// Whether what was received is not what was received before.
     pub(super) fn moves(&self) -> bool {
         let key = |state: &State| state.received.as_ref().map(|r| (r.position.clone(), r.apps, r.digest));
@@ -368,7 +332,7 @@ impl Draft {
         self.work.differences().is_none_or(|differences| differences.is_empty())
     }
 
-    fn is_held(&self, id: &str) -> bool {
+    pub(super) fn is_held(&self, id: &str) -> bool {
         self.difference(id).is_some_and(|difference| difference.kind.is_held())
     }
 

@@ -20,6 +20,7 @@ mod report;
 mod steer;
 #[cfg(test)]
 mod tests;
+mod weigh;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
