@@ -4,42 +4,50 @@
 //! is a copy that can be read while it works. Whatever it decides is counted and logged here, once.
 //!
 //! The thread ends with the last handle. When it ends before (it panicked), every call says so and the table stays as
-//! it is.
+//! it is. A compaction runs on a thread of its own, one at a time; one that breaks costs nothing but its time.
 
+mod compactor;
 mod record;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod worker;
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, path::Path, sync::Arc, thread};
 
 use arc_swap::ArcSwap;
 use routing_cache::{
     gate::Observation,
-    model::{Generation, Now},
-    updater::{ApproveError, Outcome, Position, Report, Updater, UpdaterConfig},
-    wire::{Changes, SnapshotCandidate},
+    live::Reader,
+    model::{Epoch, Generation, Now},
+    state::State,
+    store::Archive,
+    updater::{ApproveError, Audit, EpochError, Outcome, Position, Report, Sizes, SteerError, Updater, UpdaterConfig},
+    wire::{Changes, SnapshotCandidate, StateAnswer},
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use record::Record;
+use usage::Usage;
+use worker::Worker;
 
 /// Jobs that wait at most; whoever brings one more waits. There are three callers (state poll, table request, admin),
 /// each with one job at a time.
 const QUEUE: usize = 16;
-/// How often the report is made anew with no job to do: the gate can shut by time alone.
-const TICK: Duration = Duration::from_secs(1);
-/// How often a save that failed is tried again.
-const RETRY_SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Reaches the updater's thread. Clones reach the same.
 #[derive(Clone, Debug)]
 pub struct Updates {
     jobs: mpsc::Sender<Job>,
-    report: Arc<ArcSwap<Report>>,
+    shared: Arc<Shared>,
+    archive: Archive,
+}
+
+/// What can be read without the thread.
+#[derive(Debug)]
+struct Shared {
+    report: ArcSwap<Report>,
+    sizes: ArcSwap<Sizes>,
 }
 
 /// The updater's thread has ended (it panicked): the table stays as it is.
@@ -69,11 +77,13 @@ impl Updates {
     ///
     /// # Errors
     /// When the system gives no thread or no timer.
-    pub fn start(updater: Updater) -> io::Result<(Self, thread::JoinHandle<()>)> {
+    pub fn start(updater: Updater, reader: Reader, state_dir: &Path) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (jobs, inbox) = mpsc::channel(QUEUE);
-        let worker = Worker::new(updater, clock::now());
-        let updates = Self { jobs, report: Arc::clone(&worker.report) };
+        let archive = updater.archive();
+        let usage = Usage::new(updater.config().limits, reader, state_dir.to_owned());
+        let worker = Worker::new(updater, usage, clock::now());
+        let updates = Self { jobs, shared: Arc::clone(&worker.shared), archive };
         let run = move || runtime.block_on(worker.run(inbox));
         Ok((updates, thread::Builder::new().name("updater".into()).spawn(run)?))
     }
@@ -95,7 +105,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn standing(&self) -> Result<Standing, UpdaterGone> {
-        self.ask(|worker, now| worker.standing(now)).await
+        self.send(|worker, now| worker.standing(now)).await
     }
 
     /// Offers a snapshot.
@@ -103,7 +113,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn offer_snapshot(&self, candidate: SnapshotCandidate) -> Result<Outcome, UpdaterGone> {
-        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_snapshot(candidate, now))).await
+        self.send(move |worker, now| worker.offer(now, |updater| updater.offer_snapshot(candidate, now))).await
     }
 
     /// Offers a delta.
@@ -111,7 +121,7 @@ impl Updates {
     /// # Errors
     /// When the thread has ended.
     pub async fn offer_changes(&self, changes: Changes) -> Result<Outcome, UpdaterGone> {
-        self.ask(move |worker, now| worker.offer(now, |updater| updater.offer_changes(changes, now))).await
+        self.send(move |worker, now| worker.offer(now, |updater| updater.offer_changes(changes, now))).await
     }
 
     /// Releases what is held at this generation.
@@ -127,88 +137,142 @@ impl Updates {
         .await
     }
 
+    /// Takes a retired epoch back: the next snapshot of it is judged like any other.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when it is not a retired one.
+    pub async fn approve_epoch(&self, epoch: Epoch) -> Result<Result<(), EpochError>, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let result = worker.updater.approve_epoch(&epoch, now);
+            record::approved_epoch(&epoch, &result);
+            result
+        })
+        .await
+    }
+
+    /// Goes back to a state of the [`Archive`], and stays there.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when it cannot be done.
+    pub async fn rollback(&self, state: State) -> Result<Result<Outcome, SteerError>, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let result = worker.updater.rollback(state, now);
+            record::steered("rollback", &result);
+            result
+        })
+        .await
+    }
+
+    /// Serves an operator's table, and stays there.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when it cannot be done.
+    pub async fn import(&self, candidate: SnapshotCandidate) -> Result<Result<Outcome, SteerError>, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let result = worker.updater.import(candidate, now);
+            record::steered("import", &result);
+            result
+        })
+        .await
+    }
+
+    /// Follows the orchestrator again.
+    ///
+    /// # Errors
+    /// When the thread has ended; within, when no table is pinned.
+    pub async fn unpin(&self) -> Result<Result<(), SteerError>, UpdaterGone> {
+        self.ask(|worker, now| {
+            let result = worker.updater.unpin(now);
+            record::unpinned(&result);
+            result
+        })
+        .await
+    }
+
+    /// Compares what was received with what the orchestrator says of itself.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn audit(&self, answer: StateAnswer) -> Result<Audit, UpdaterGone> {
+        self.ask(move |worker, now| {
+            let audit = worker.updater.audit(&answer, now);
+            worker.record.audited(audit, &answer);
+            audit
+        })
+        .await
+    }
+
+    /// An orderly end has begun: what ends now is no crash.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn stopping(&self) -> Result<(), UpdaterGone> {
+        self.ask(|worker, _| worker.updater.stopping()).await
+    }
+
     /// Goes by new settings.
     ///
     /// # Errors
     /// When the thread has ended.
     pub async fn reconfigure(&self, config: UpdaterConfig) -> Result<(), UpdaterGone> {
-        self.ask(move |worker, _| worker.updater.reconfigure(config)).await
+        self.ask(move |worker, _| {
+            worker.usage.limits(config.limits);
+            worker.updater.reconfigure(config);
+        })
+        .await
     }
 
-    /// The last report, at most a second old unless the updater is at work; never waits for it.
+    /// The last report, at most a second old unless the updater is at work; never waits for it. After an offer a list
+    /// of many names may be a moment behind.
     #[must_use]
-    pub fn report(&self) -> Report {
-        self.report.load_full().as_ref().clone()
+    pub fn report(&self) -> Arc<Report> {
+        self.shared.report.load_full()
     }
 
+    /// The sizes as they were measured last, some ten seconds ago at most; never waits for the updater.
+    #[must_use]
+    pub fn sizes(&self) -> Arc<Sizes> {
+        self.shared.sizes.load_full()
+    }
+
+    /// The generations on disk, read without the updater's thread. Reading one may take a while.
+    #[must_use]
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The report as it is now: it waits for the updater's thread.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn current_report(&self) -> Result<Arc<Report>, UpdaterGone> {
+        self.ask(|_, _| ()).await?;
+        Ok(self.report())
+    }
+
+    /// Has a deed done; the report that follows from it is there when this returns.
     async fn ask<T: Send + 'static>(
+        &self,
+        deed: impl FnOnce(&mut Worker, Now) -> T + Send + 'static,
+    ) -> Result<T, UpdaterGone> {
+        let deed = move |worker: &mut Worker, now| {
+            let result = deed(worker, now);
+            worker.share(clock::now());
+            result
+        };
+        self.send(deed).await
+    }
+
+    async fn send<T: Send + 'static>(
         &self,
         deed: impl FnOnce(&mut Worker, Now) -> T + Send + 'static,
     ) -> Result<T, UpdaterGone> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |worker| {
-            let result = deed(worker, clock::now());
-            worker.share(clock::now());
             // ignored: who asked has gone, and the deed is done all the same
-            let _ = reply.send(result);
+            let _ = reply.send(deed(worker, clock::now()));
         });
         self.jobs.send(job).await.map_err(|_| UpdaterGone)?;
         answer.await.map_err(|_| UpdaterGone)
-    }
-}
-
-/// What runs on the thread.
-struct Worker {
-    updater: Updater,
-    report: Arc<ArcSwap<Report>>,
-    record: Record,
-    /// When a save is tried again next, if one is needed.
-    retry_at: Duration,
-}
-
-impl Worker {
-    fn new(updater: Updater, now: Now) -> Self {
-        let report = Arc::new(ArcSwap::from_pointee(updater.report(now)));
-        Self { updater, report, record: Record::new(), retry_at: now.monotonic + RETRY_SAVE_EVERY }
-    }
-
-    async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                job = inbox.recv() => match job {
-                    Some(job) => job(&mut self),
-                    None => return,
-                },
-                _ = ticks.tick() => self.tick(clock::now()),
-            }
-        }
-    }
-
-    fn tick(&mut self, now: Now) {
-        if now.monotonic >= self.retry_at {
-            self.updater.retry_save(now);
-            self.retry_at = clock::now().monotonic.max(now.monotonic) + RETRY_SAVE_EVERY;
-        }
-        self.share(now);
-    }
-
-    fn offer(&mut self, now: Now, deed: impl FnOnce(&mut Updater) -> Outcome) -> Outcome {
-        let outcome = deed(&mut self.updater);
-        let took = clock::now().monotonic.saturating_sub(now.monotonic);
-        self.record.judged(&outcome, took);
-        outcome
-    }
-
-    fn standing(&self, now: Now) -> Standing {
-        let (wants_answers, position) = (self.updater.wants_answers(now), self.updater.position());
-        Standing { wants_answers, has_table: self.updater.has_table(), position }
-    }
-
-    fn share(&mut self, now: Now) {
-        let report = self.updater.report(now);
-        self.record.changed(&self.report.load(), &report);
-        self.report.store(Arc::new(report));
     }
 }

@@ -20,8 +20,8 @@ pub use real::RealDisk;
 /// The file in a folder whose lock is the folder's; it holds the pid of who has it.
 pub const LOCK_FILE: &str = "lock";
 
-/// Where snapshots are kept.
-pub trait Disk: Debug + Send {
+/// Where snapshots and journals are kept.
+pub trait Disk: Debug + Send + Sync {
     /// Makes the folder and what is missing above it, for the owner alone (0700), durably. Fine when it is there.
     ///
     /// # Errors
@@ -48,6 +48,24 @@ pub trait Disk: Debug + Send {
     /// What the system says; `FileTooLarge` where it is over `limit` bytes.
     fn read(&self, file: &Path, limit: u64) -> io::Result<Bytes>;
 
+    /// A file, to be read from its beginning bit by bit.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn open(&self, file: &Path) -> io::Result<Box<dyn ReadFile>>;
+
+    /// A file that is there, to be written on at its end.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when it is not there.
+    fn append_to(&self, file: &Path) -> io::Result<Box<dyn StagedFile>>;
+
+    /// The size of a file, in bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn size(&self, file: &Path) -> io::Result<u64>;
+
     /// Makes a new file, for the owner alone (0600).
     ///
     /// # Errors
@@ -73,14 +91,39 @@ pub trait Disk: Debug + Send {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 }
 
-/// A file that is being written.
-pub trait StagedFile: io::Write {
+/// A file that is being read.
+pub trait ReadFile: io::Read + Send {
+    /// Its length when it was opened, in bytes.
+    fn length(&self) -> u64;
+
+    /// Reads up to `length` bytes onto the end of `into`: fewer only where the file ends.
+    ///
+    /// # Errors
+    /// What the system says; bytes may have been added then.
+    fn read_onto(&mut self, into: &mut Vec<u8>, length: usize) -> io::Result<usize>;
+}
+
+/// A file that is being written, always at its end.
+pub trait StagedFile: io::Write + Send {
     /// Makes what was written durable. After a failure the file is to be given up, not synced again: the system may
     /// have dropped what it could not write and report success the next time.
     ///
     /// # Errors
     /// What the system says.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// As [`StagedFile::sync`], for what is needed to read the bytes again (fdatasync(2)): for a file that was durable before
+    /// and has grown.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_data(&mut self) -> io::Result<()>;
+
+    /// Cuts the file off after `length` bytes. Not durable until it is synced.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
 /// A folder's lock, while it is held.

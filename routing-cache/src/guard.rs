@@ -14,6 +14,8 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use crate::model::{AppId, WallTime};
 
 pub use window::WINDOW;
@@ -52,7 +54,7 @@ pub struct Shrink {
     pub served: u64,
     /// Apps it would take away that are neither held nor counted as away already.
     pub losing: u64,
-    /// Apps that are held already, that it does not bring back and that are not counted as away.
+    /// Apps that are held already and that it does not bring back.
     pub held: u64,
     /// Apps of the orchestrator's table after it.
     pub apps_after: u64,
@@ -115,7 +117,9 @@ impl Guard {
     }
 
     fn weigh(&self, shrink: &Shrink, now: WallTime) -> (Evidence, u64) {
-        let lost = self.window.away(now).saturating_add(shrink.held).saturating_add(shrink.losing);
+        // An app that is away and held as well is counted once.
+        let held = shrink.held.saturating_sub(self.window.held());
+        let lost = self.window.away(now).saturating_add(held).saturating_add(shrink.losing);
         let before = self.window.most_apps(now).max(shrink.served);
         let evidence = Evidence {
             apps_before: before,
@@ -132,8 +136,14 @@ impl Guard {
         invalid > self.config.max_invalid_apps && percent(invalid, apps) > self.config.max_invalid_percent
     }
 
+    /// Forgets what is over an hour past. To be called before an update is judged.
+    pub fn settle(&mut self, now: WallTime) {
+        self.window.settle(now);
+    }
+
     /// Takes note of the number of apps served, before or after an update.
     pub fn saw(&mut self, apps: u64, now: WallTime) {
+        self.window.settle(now);
         self.window.saw(apps, now);
     }
 
@@ -153,6 +163,16 @@ impl Guard {
         self.window.came_back(id);
     }
 
+    /// Takes note that every app that `is_back` is there, whoever that is.
+    pub fn bring_back(&mut self, is_back: impl Fn(&AppId) -> bool) {
+        self.window.bring_back(is_back);
+    }
+
+    /// Takes note of whether an app is held; nothing happens unless it is away as well.
+    pub fn set_held(&mut self, id: &AppId, held: bool) {
+        self.window.set_held(id, held);
+    }
+
     /// Starts the hour anew: an operator has approved.
     pub fn restart(&mut self) {
         self.window = Window::default();
@@ -162,6 +182,23 @@ impl Guard {
     #[must_use]
     pub fn to_save(&self, now: WallTime) -> (Vec<(WallTime, u64)>, u64) {
         (self.window.taken(now), self.window.most_apps(now))
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { apps_before, apps_after, percent, window_s } = self;
+        write!(f, "{percent:.1} % of {apps_before} apps would be gone within {window_s} s, {apps_after} would be left")
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Let => f.write_str("let"),
+            Self::Release => f.write_str("released: the orchestrator means it"),
+            Self::Hold(evidence) => write!(f, "held: {evidence}"),
+        }
     }
 }
 

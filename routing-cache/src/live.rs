@@ -2,58 +2,22 @@
 //!
 //! A request loads the cell once and takes route, upstream and endpoints from that one generation. Nothing else in the
 //! process holds a table that requests are matched against.
+//!
+//! A table holds documents; a [`CachedReader`] makes apps of those it is asked for, and keeps a bounded number of them.
+
+mod compiled;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
 
-use crate::{
-    model::{Epoch, Generation, WallTime},
-    table::Table,
-};
+use crate::{model::App, table::Table, wire::DocumentError};
 
-/// Where the served table came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// There is none: no table was ever received or found on disk.
-    #[default]
-    None,
-    /// From disk, at start.
-    Snapshot,
-    /// From the orchestrator, by this process.
-    Live,
-    /// From the process before this one.
-    Handover,
-    /// An operator put it there.
-    Operator,
-}
+use compiled::Compiled;
 
-impl Source {
-    /// The word for it in status and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Snapshot => "snapshot",
-            Self::Live => "live",
-            Self::Handover => "handover",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-/// Where a table came from and when.
-#[derive(Clone, Debug, Default)]
-pub struct Provenance {
-    /// Where from.
-    pub source: Source,
-    /// Its epoch; `None` only where `source` is [`Source::None`].
-    pub epoch: Option<Epoch>,
-    /// That of the last update applied, in whole or in part.
-    pub generation: Generation,
-    /// When the orchestrator last confirmed it: the time of the answer it is from.
-    pub received_at: WallTime,
-}
+pub use crate::model::{Provenance, Source};
 
 /// A table with its provenance, as published.
 #[derive(Debug, Default)]
@@ -80,9 +44,15 @@ pub struct Writer(Arc<ArcSwap<Published>>);
 #[derive(Clone, Debug)]
 pub struct Reader(Arc<ArcSwap<Published>>);
 
-/// Reads the cell from one thread; about ten times cheaper than a [`Reader`] (0.5 ns against 4.3 ns, measured).
+/// Reads the cell from one thread; about ten times cheaper than a [`Reader`] (0.5 ns against 4.3 ns, measured). A clone
+/// begins without compiled apps.
 #[derive(Clone, Debug)]
-pub struct CachedReader(Cache<Arc<ArcSwap<Published>>, Arc<Published>>);
+pub struct CachedReader {
+    cell: Cache<Arc<ArcSwap<Published>>, Arc<Published>>,
+    /// What the last load found.
+    loaded: Arc<Published>,
+    compiled: Compiled,
+}
 
 /// Makes a cell that holds `first`.
 #[must_use]
@@ -108,13 +78,38 @@ impl Reader {
     /// A reader for one thread.
     #[must_use]
     pub fn cached(&self) -> CachedReader {
-        CachedReader(Cache::new(Arc::clone(&self.0)))
+        let mut cell = Cache::new(Arc::clone(&self.0));
+        let loaded = Arc::clone(cell.load());
+        CachedReader { cell, loaded, compiled: Compiled::default() }
     }
 }
 
 impl CachedReader {
     /// The table now; one pointer comparison when it has not changed.
     pub fn load(&mut self) -> &Arc<Published> {
-        self.0.load()
+        let now = self.cell.load();
+        if !Arc::ptr_eq(now, &self.loaded) {
+            self.loaded = Arc::clone(now);
+        }
+        &self.loaded
+    }
+
+    /// The table as it was at the last [`CachedReader::load`] or [`CachedReader::find_app`]: whoever looks further at what
+    /// those said looks here, and stays in one generation.
+    #[must_use]
+    pub fn published(&self) -> &Arc<Published> {
+        &self.loaded
+    }
+
+    /// The app that has `host` in the table now (see [`Table::find`]), ready for requests. The same version of an app is
+    /// the same `Arc` as long as it is kept; how many are kept is bounded.
+    ///
+    /// # Errors
+    /// When the app's document, which was valid to the version that took it in, is not to this one.
+    pub fn find_app(&mut self, host: &str) -> Option<Result<Arc<App>, DocumentError>> {
+        self.load();
+        let table = &self.loaded.table;
+        let ((place, record), _) = table.locate(host)?;
+        Some(self.compiled.app(table.base(), place, record))
     }
 }

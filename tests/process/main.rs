@@ -2,11 +2,18 @@
 
 mod bad_answers;
 mod commands;
+mod damage;
 mod data_plane;
 mod demo;
+mod disk;
+mod epochs;
+mod guarded;
+mod killed;
 mod lifecycle;
 mod outage_a;
+mod poison;
 mod real_programs;
+mod steer;
 mod table;
 
 use holdgate_tests::{backend::Backend, orchestrator::Orchestrator};

@@ -44,8 +44,9 @@ fn an_invalid_app_keeps_its_last_version_and_is_reported() {
     wait::until("the error to be acknowledged", || orchestrator.acks().iter().any(told).then_some(()));
 }
 
+/// More of this in damage.rs.
 #[test]
-fn a_damaged_snapshot_is_kept_aside_and_the_one_before_is_served() {
+fn a_damaged_change_is_kept_aside_and_the_table_before_it_is_served() {
     let (backends, mut orchestrator, hosts) = three();
     let mut gateway = Gateway::configured(&orchestrator.url(), "");
     gateway.start_ready();
@@ -55,10 +56,12 @@ fn a_damaged_snapshot_is_kept_aside_and_the_one_before_is_served() {
     gateway.until_status("the second save", |s| s["table"]["saved"]["generation"] == generation);
     orchestrator.stop();
     gateway.kill_9();
-    let newest = snapshots(&gateway).pop().expect("a snapshot");
+    let newest = files(&gateway, "journal-").pop().expect("a journal");
     let mut bytes = fs::read(&newest).expect("readable");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x10;
+    // It is written twice, so that one flipped byte costs nothing: see damage.rs. Here both are hurt.
+    for at in [bytes.len() / 3, bytes.len() - 1] {
+        bytes[at] ^= 0x10;
+    }
     fs::write(&newest, bytes).expect("writable");
     gateway.start_ready();
     let status = gateway.status();
@@ -67,7 +70,8 @@ fn a_damaged_snapshot_is_kept_aside_and_the_one_before_is_served() {
     let name = newest.file_name().expect("a name").to_string_lossy().into_owned();
     wait::until("the log to name the damaged file", || gateway.log().contains(&name).then_some(()));
     let aside = fs::read_dir(gateway.state_dir()).expect("readable").flatten();
-    assert!(aside.map(|e| e.file_name()).any(|f| f.to_string_lossy().contains("damaged")), "it is kept for inspection");
+    let kept = |name: &str| name.ends_with(".damaged") || name.ends_with(".torn");
+    assert!(aside.map(|e| e.file_name()).any(|f| kept(&f.to_string_lossy())), "it is kept for inspection");
 }
 
 #[test]
@@ -87,7 +91,7 @@ fn a_state_folder_that_cannot_be_written_is_survived_and_alarmed() {
     // Once the way is free the next try saves.
     fs::remove_file(gateway.state_dir()).expect("ours");
     gateway.until_status("a save", |s| s["table"]["saved"]["error"].is_null());
-    assert!(!snapshots(&gateway).is_empty());
+    assert!(!files(&gateway, "snapshot-").is_empty());
 }
 
 #[test]
@@ -109,10 +113,10 @@ fn lookup_says_which_route_a_request_would_take() {
     assert_eq!((rest["apps"].as_array().map(Vec::len), rest["next"].is_null()), (Some(1), true));
 }
 
-fn snapshots(gateway: &Gateway) -> Vec<std::path::PathBuf> {
+fn files(gateway: &Gateway, prefix: &str) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(gateway.state_dir()).expect("readable").flatten().map(|e| e.path());
     let mut files: Vec<_> =
-        entries.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("snapshot-"))).collect();
+        entries.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(prefix))).collect();
     files.sort();
     files
 }

@@ -41,11 +41,33 @@ pub fn free_address() -> SocketAddr {
     listener.local_addr().expect("a bound socket has an address")
 }
 
+/// Variables that are the tests' own; the gateway refuses one that it does not know.
+const OUR_VARIABLES: [&str; 3] = ["HOLDGATE_BIN", "HOLDGATE_KILLS", "HOLDGATE_SEED"];
+
+/// The binary, started by `wrapper`.
+fn program(wrapper: &[String]) -> Command {
+    let mut command = match wrapper {
+        [] => Command::new(binary()),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(binary());
+            command
+        }
+    };
+    for variable in OUR_VARIABLES {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
 /// A gateway, its configuration and its state folder. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Gateway {
     child: Option<Child>,
     folder: tempfile::TempDir,
+    /// What it is started by, and that one's arguments; empty: by the test itself.
+    pub wrapper: Vec<String>,
     /// What its environment has beside the test's own.
     pub environment: Vec<(String, String)>,
     /// Where it takes requests.
@@ -87,7 +109,7 @@ access = "off"
             state = state.display()
         );
         fs::write(folder.path().join("holdgate.toml"), text).expect("the folder is writable");
-        Self { child: None, folder, environment: Vec::new(), web, admin }
+        Self { child: None, folder, wrapper: Vec::new(), environment: Vec::new(), web, admin }
     }
 
     /// Starts it and waits until its admin API answers.
@@ -122,8 +144,8 @@ access = "off"
     /// When the program cannot be started.
     pub fn spawn(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a writable log");
-        let mut command = Command::new(binary());
-        command.arg("run").arg("--config").arg(self.config_path()).stdin(Stdio::null());
+        let mut command = program(&self.wrapper);
+        command.arg("run").arg("--config").arg(self.config_path());
         command.envs(self.environment.iter().cloned());
         command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
         self.child = Some(command.spawn().expect("the gateway can be started"));
@@ -186,9 +208,38 @@ access = "off"
     /// When it cannot be started.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Command::new(binary());
-        command.args(arguments).arg("--config").arg(self.config_path()).stdin(Stdio::null());
+        let mut command = program(&[]);
+        command.args(arguments).arg("--config").arg(self.config_path());
         command.output().expect("the program can be started")
+    }
+
+    /// Runs a command that has to work, and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn says(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// The value of a metric without labels.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.ask("/metrics").ok()?.text();
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Replaces a part of its configuration, for the next start.
+    ///
+    /// # Panics
+    /// When it has no such part.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config_path()).expect("readable");
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        fs::write(self.config_path(), text.replace(from, to)).expect("the folder is writable");
     }
 
     /// Where its configuration is.

@@ -8,6 +8,8 @@ pub mod backend;
 pub mod gateway;
 pub mod http;
 pub mod load;
+pub mod mounts;
 pub mod orchestrator;
+pub mod random;
 pub mod server;
 pub mod wait;

@@ -1,8 +1,10 @@
 //! An orchestrator written from the contract alone, which can be told to misbehave.
 
+mod body;
+mod history;
+
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     io::{self, Write},
     net::{SocketAddr, TcpStream},
     sync::{
@@ -13,12 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
     server::{Request, Server},
     wait,
 };
+
+use body::{digest, hex, number, shrink_ok, snapshot_body, state_body};
+pub use history::Published;
+use history::{Changed, History};
 
 /// How it answers for its table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +63,41 @@ struct State {
     epoch: String,
     generation: u64,
     apps: BTreeMap<String, (u64, String)>,
+    /// The digest over them.
+    digest: u128,
+    history: History,
+    shrink_ok: Option<u64>,
     acks: Vec<serde_json::Value>,
     states_asked: u64,
+}
+
+impl State {
+    /// The next generation: what `changed` holds is put in, or taken out where it is `None`.
+    fn change(&mut self, changed: Vec<Changed>) -> u64 {
+        self.generation += 1;
+        self.shrink_ok = None;
+        for (id, change) in &changed {
+            self.set(id, change.clone());
+        }
+        let published = self.published();
+        self.history.add(published, changed);
+        self.generation
+    }
+
+    fn set(&mut self, id: &str, version: Option<(u64, String)>) {
+        let of = |v: &(u64, String)| number(id, v.0, &v.1);
+        self.digest = self.digest.wrapping_add(version.as_ref().map_or(0, of));
+        let old = match version {
+            Some(version) => self.apps.insert(id.to_owned(), version),
+            None => self.apps.remove(id),
+        };
+        self.digest = self.digest.wrapping_sub(old.as_ref().map_or(0, of));
+    }
+
+    fn published(&self) -> Published {
+        let digest = hex(self.digest);
+        Published { epoch: self.epoch.clone(), generation: self.generation, apps: self.apps.len(), digest }
+    }
 }
 
 /// An orchestrator on loopback.
@@ -79,7 +116,10 @@ impl Orchestrator {
     pub fn start(apps: impl IntoIterator<Item = (String, String)>) -> Self {
         let apps: BTreeMap<_, _> = (1..).zip(apps).map(|(rev, (id, document))| (id, (rev, document))).collect();
         let generation = apps.len() as u64;
-        let state = State { epoch: "01TEST".into(), generation, apps, ..State::default() };
+        let digest = digest(&apps);
+        let mut state = State { epoch: "01TEST".into(), generation, apps, digest, ..State::default() };
+        let first = state.published();
+        state.history.add(first, Vec::new());
         let mut orchestrator = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             state: Arc::new(Mutex::new(state)),
@@ -135,25 +175,98 @@ impl Orchestrator {
 
     /// Puts an app in, or replaces it, and returns the generation.
     pub fn put(&self, id: &str, document: &str) -> u64 {
+        self.put_all([(id.to_owned(), document.to_owned())])
+    }
+
+    /// Puts apps in, or replaces them, in one generation, and returns it.
+    pub fn put_all(&self, apps: impl IntoIterator<Item = (String, String)>) -> u64 {
         let mut state = self.state();
-        state.generation += 1;
-        let rev = state.generation;
-        state.apps.insert(id.to_owned(), (rev, document.to_owned()));
-        rev
+        let rev = state.generation + 1;
+        state.change(apps.into_iter().map(|(id, document)| (id, Some((rev, document)))).collect())
+    }
+
+    /// Puts an app in with a rev that need not be new.
+    pub fn put_at(&self, id: &str, rev: u64, document: &str) -> u64 {
+        self.state().change(vec![(id.to_owned(), Some((rev, document.to_owned())))])
+    }
+
+    /// Deletes apps in one generation, and returns it.
+    pub fn delete(&self, ids: &[&str]) -> u64 {
+        self.state().change(ids.iter().map(|id| ((*id).to_owned(), None)).collect())
     }
 
     /// Keeps only the apps of which `keep` says so, and returns the generation.
     pub fn retain(&self, keep: impl Fn(&str) -> bool) -> u64 {
         let mut state = self.state();
-        state.generation += 1;
-        state.apps.retain(|id, _| keep(id));
-        state.generation
+        let gone = state.apps.keys().filter(|id| !keep(id)).map(|id| (id.clone(), None)).collect();
+        state.change(gone)
+    }
+
+    /// Says of its next generation, which changes nothing, that a shrink to `to_apps` is meant.
+    pub fn mean_to_shrink(&self, to_apps: u64) -> u64 {
+        let mut state = self.state();
+        let generation = state.change(Vec::new());
+        state.shrink_ok = Some(to_apps);
+        generation
+    }
+
+    /// Loses the change itself, as a delta of its own: the app is in its table, and no changes answer says so.
+    pub fn put_and_forget(&self, id: &str, document: &str) {
+        let mut state = self.state();
+        let version = (state.generation, document.to_owned());
+        state.set(id, Some(version));
+    }
+
+    /// From now on it answers who is behind with what changed since, at most `page` changes in one answer.
+    pub fn keep_changes(&self, page: usize) {
+        self.state().history.keep(page);
+    }
+
+    /// It forgets what changed so far: who is behind gets 410, and has to take a snapshot.
+    pub fn forget_changes(&self) {
+        let generation = self.state().generation;
+        self.state().history.forget(generation);
+    }
+
+    /// Whether it lags: then who asks for changes is ahead of it, and gets 409.
+    pub fn lag(&self, lags: bool) {
+        self.state().history.lags = lags;
+    }
+
+    /// From now on it answers with this epoch and generation, as another replica would, and these apps.
+    pub fn switch(&self, epoch: &str, generation: u64, apps: impl IntoIterator<Item = (String, String)>) {
+        let mut state = self.state();
+        state.epoch = epoch.to_owned();
+        state.generation = generation - 1;
+        (state.apps, state.digest) = (BTreeMap::new(), 0);
+        state.history.forget(generation);
+        state.change(apps.into_iter().map(|(id, document)| (id, Some((generation, document)))).collect());
+    }
+
+    /// Everything it ever published, oldest first.
+    #[must_use]
+    pub fn published(&self) -> Vec<Published> {
+        self.state().history.published().to_vec()
+    }
+
+    /// How many answers with changes in them it has sent.
+    #[must_use]
+    pub fn changes_sent(&self) -> u64 {
+        self.state().history.sent
+    }
+
+    /// The highest generation that a gateway has said it applied.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        let state = self.state();
+        let applied = state.acks.iter().filter(|ack| ack["status"] == "applied");
+        applied.filter_map(|ack| ack["generation"].as_u64()).max().unwrap_or_default()
     }
 
     /// The digest of its table.
     #[must_use]
     pub fn digest(&self) -> String {
-        hex(digest(&self.state().apps))
+        hex(self.state().digest)
     }
 
     /// The acks that came.
@@ -224,95 +337,41 @@ fn hang(state: &Mutex<State>, stopping: &AtomicBool) -> io::Result<()> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// What it says of its own table; the moods that lie in a snapshot tell the truth here, so that the gate stays open.
-fn state_body(state: &State) -> String {
-    let (ready, apps) = match state.mood {
-        Mood::NotReadyAndEmpty => (false, 0),
-        Mood::NotReady => (false, state.apps.len()),
-        Mood::Empty => (true, 0),
-        _ => (true, state.apps.len()),
-    };
-    let digest = if apps == 0 { hex(0) } else { hex(digest(&state.apps)) };
-    let reason = if ready { "null" } else { "\"loading storage\"" };
-    let (epoch, generation) = (&state.epoch, state.generation);
-    format!(
-        r#"{{"schema":1,"epoch":"{epoch}","generation":{generation},"ready":{ready},"reason":{reason},"apps":{apps},"digest":"{digest}","bytes":0}}"#
-    )
-}
-
-fn snapshot_body(state: &State) -> String {
-    let empty = matches!(state.mood, Mood::Empty | Mood::NotReadyAndEmpty);
-    let apps = if empty { BTreeMap::new() } else { state.apps.clone() };
-    let ready = state.mood != Mood::NotReadyAndEmpty;
-    let (epoch, generation, count) = (&state.epoch, state.generation, apps.len());
-    let mut body = format!(
-        r#"{{"begin":{{"schema":1,"epoch":"{epoch}","generation":{generation},"ready":{ready},"apps":{count}}}}}"#
-    );
-    body.push('\n');
-    let half = if state.mood == Mood::CutShort { count / 2 } else { count };
-    for (id, (rev, document)) in apps.iter().take(half) {
-        writeln!(body, r#"{{"app":"{id}","rev":{rev},"spec":{document}}}"#).expect("a string can be written to");
-    }
-    match state.mood {
-        Mood::CutShort => body.truncate(body.len().saturating_sub(7)),
-        Mood::NoEnd => {}
-        Mood::DuplicateApp => {
-            let (id, (rev, document)) = apps.iter().next().expect("a test has an app");
-            let end = end(count + 1, digest(&apps).wrapping_add(number(id, *rev, document)));
-            write!(body, "{{\"app\":\"{id}\",\"rev\":{rev},\"spec\":{document}}}\n{end}").expect("a string");
-        }
-        Mood::WrongCount => body.push_str(&end(count + 1, digest(&apps))),
-        Mood::WrongDigest => body.push_str(&end(count, digest(&apps).wrapping_add(1))),
-        Mood::TooBig => body.push_str(&" ".repeat(8 << 20)),
-        _ => body.push_str(&end(count, digest(&apps))),
-    }
-    body
-}
-
-fn end(apps: usize, digest: u128) -> String {
-    format!("{{\"end\":{{\"apps\":{apps},\"digest\":\"{}\"}}}}\n", hex(digest))
-}
-
-/// Honest long poll without a log of changes: whoever is behind, or asks while it lies, is sent to the snapshot.
+/// Honest long poll: who is behind gets what changed where changes are kept, and is sent to the snapshot where not.
 fn changes(state: &Mutex<State>, stopping: &AtomicBool, target: &str, stream: &mut TcpStream) -> io::Result<()> {
     let query = |name: &str| target.split(['?', '&']).find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
     let since: u64 = query("since").and_then(|s| s.parse().ok()).unwrap_or(0);
     let wait = query("wait").and_then(|s| s.trim_end_matches('s').parse().ok()).unwrap_or(1);
     let deadline = Instant::now() + Duration::from_secs(wait);
     loop {
-        let (behind, body) = {
+        let (status, body, news) = {
             let state = state.lock().expect("no holder panics");
-            let behind = state.generation != since || state.mood != Mood::Honest;
-            (behind, heartbeat(&state))
+            follow(&state, query("epoch"), since)
         };
-        if behind {
-            return send(stream, 410, "{}");
+        if news || Instant::now() >= deadline || stopping.load(Ordering::Acquire) {
+            send(stream, status, &body)?;
+            state.lock().expect("no holder panics").history.sent += u64::from(news && status == 200);
+            return Ok(());
         }
-        if Instant::now() >= deadline || stopping.load(Ordering::Acquire) {
-            return send(stream, 200, &body);
-        }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn heartbeat(state: &State) -> String {
-    let (epoch, generation, apps, digest) =
-        (&state.epoch, state.generation, state.apps.len(), hex(digest(&state.apps)));
-    format!(
-        r#"{{"epoch":"{epoch}","from":{generation},"to":{generation},"ready":true,"upserts":[],"deletes":[],"more":false,"apps":{apps},"digest":"{digest}"}}"#
-    )
-}
-
-fn digest(apps: &BTreeMap<String, (u64, String)>) -> u128 {
-    apps.iter().fold(0, |sum, (id, (rev, document))| sum.wrapping_add(number(id, *rev, document)))
-}
-
-fn number(id: &str, rev: u64, document: &str) -> u128 {
-    let hash = Sha256::new().chain_update(id).chain_update([0]).chain_update(rev.to_be_bytes()).chain_update([0]);
-    let hash = hash.chain_update(document).finalize();
-    u128::from_be_bytes(hash[..16].try_into().expect("16 of 32 bytes"))
-}
-
-fn hex(digest: u128) -> String {
-    format!("{digest:032x}")
+/// Status, body, and whether it is to be sent at once.
+fn follow(state: &State, epoch: Option<&str>, since: u64) -> (u16, String, bool) {
+    let refused = |status: u16| (status, "{}".to_owned(), true);
+    if state.mood != Mood::Honest || epoch != Some(&state.epoch) {
+        return refused(410);
+    }
+    if state.history.lags {
+        return refused(409);
+    }
+    if since == state.generation {
+        return (200, state.history.answer(since, &state.epoch, &shrink_ok(state)), false);
+    }
+    if state.history.knows(since) {
+        (200, state.history.answer(since, &state.epoch, &shrink_ok(state)), true)
+    } else {
+        refused(410)
+    }
 }

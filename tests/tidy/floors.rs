@@ -12,12 +12,15 @@ pub const ROUTING_CACHE: Floors = &[
     ("disk", 0),
     ("wire", 1),
     ("table", 1),
-    ("snapshot", 1),
-    ("gate", 2),
-    ("guard", 2),
-    ("store", 2),
+    ("gate", 1),
+    ("guard", 1),
+    ("state", 2),
     ("live", 3),
-    ("updater", 4),
+    ("codec", 3),
+    ("snapshot", 4),
+    ("journal", 4),
+    ("store", 5),
+    ("updater", 6),
 ];
 
 /// gateway/src. `main.rs` stands above all.

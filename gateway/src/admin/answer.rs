@@ -5,16 +5,21 @@ use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
 };
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use serde::Serialize;
 
-/// A complete answer.
-#[derive(Clone, Debug)]
+use super::export::Export;
+
+/// The body of an answer: made before it is sent, or while it is.
+pub(super) type Body = Either<Full<Bytes>, Box<Export>>;
+
+/// An answer.
+#[derive(Debug)]
 pub(super) struct Answer {
     /// Its status.
     pub(super) status: StatusCode,
     content_type: &'static str,
-    body: Bytes,
+    body: Body,
     allow: Option<&'static str>,
 }
 
@@ -34,7 +39,7 @@ impl Answer {
         match serde_json::to_vec(value) {
             Ok(mut body) => {
                 body.push(b'\n');
-                Self { status, content_type: "application/json", body: body.into(), allow: None }
+                Self { status, content_type: "application/json", body: whole(body), allow: None }
             }
             Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
@@ -53,7 +58,17 @@ impl Answer {
 
     /// Plain text.
     pub(super) fn text(status: StatusCode, body: String) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: body.into(), allow: None }
+        Self { status, content_type: "text/plain; charset=utf-8", body: whole(body), allow: None }
+    }
+
+    /// 200 with a table, as a snapshot's body (spec/orchestrator-api.md).
+    pub(super) fn table(table: Export) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: "application/x-ndjson",
+            body: Either::Right(Box::new(table)),
+            allow: None,
+        }
     }
 
     /// Prometheus' text format, version 0.0.4.
@@ -62,8 +77,8 @@ impl Answer {
     }
 
     /// As hyper sends it.
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body));
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
@@ -77,4 +92,8 @@ impl Answer {
         }
         response
     }
+}
+
+fn whole(body: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(body.into()))
 }

@@ -16,6 +16,12 @@ pub(super) enum Call {
     App(String),
     Lookup,
     Held,
+    History,
+    Diff,
+    Export,
+    Import,
+    Rollback,
+    Unpin,
     Approve,
     Upstreams,
     Drain,
@@ -37,6 +43,12 @@ impl Call {
             "/v1/table" => Self::Table,
             "/v1/table/lookup" => Self::Lookup,
             "/v1/table/held" => Self::Held,
+            "/v1/table/history" => Self::History,
+            "/v1/table/diff" => Self::Diff,
+            "/v1/table/export" => Self::Export,
+            "/v1/table/import" => Self::Import,
+            "/v1/table/rollback" => Self::Rollback,
+            "/v1/table/unpin" => Self::Unpin,
             "/v1/table/approve" => Self::Approve,
             "/v1/upstreams" => Self::Upstreams,
             "/v1/drain" => Self::Drain,
@@ -47,7 +59,12 @@ impl Call {
 
     /// True for calls that change something.
     fn changes(&self) -> bool {
-        matches!(self, Self::Approve | Self::Drain | Self::Log)
+        matches!(self, Self::Approve | Self::Import | Self::Rollback | Self::Unpin | Self::Drain | Self::Log)
+    }
+
+    /// True where a whole table comes as the body.
+    pub(super) fn receives_a_table(&self) -> bool {
+        *self == Self::Import
     }
 
     /// What `Allow` says.
@@ -84,7 +101,8 @@ mod tests {
 
     #[test]
     fn calls_that_change_something_are_post_only() {
-        for path in ["/v1/table/approve", "/v1/drain", "/v1/log"] {
+        let steering = ["/v1/table/approve", "/v1/table/import", "/v1/table/rollback", "/v1/table/unpin"];
+        for path in steering.into_iter().chain(["/v1/drain", "/v1/log"]) {
             let call = Call::at(path).unwrap();
             assert!(call.takes(&Method::POST) && !call.takes(&Method::GET) && call.allow() == "POST", "{path}");
         }

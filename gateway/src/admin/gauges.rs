@@ -3,7 +3,11 @@
 //! Counters and histograms belong to whoever counts; nothing here counts.
 
 use metrics::gauge;
-use routing_cache::{live::Published, model::WallTime, updater::Report};
+use routing_cache::{
+    live::Published,
+    model::WallTime,
+    updater::{Report, Sizes},
+};
 
 use super::{Context, answer::Answer, health, process, upstreams};
 use crate::{
@@ -20,6 +24,7 @@ pub(super) fn metrics(context: &Context) -> Answer {
     set_memory();
     set_limits(&context.config.load().limits);
     set_table(&published, &report);
+    set_sizes(&published, &context.updates.sizes());
     set_orchestrator(&report, context.started);
     set_upstreams(context, &published);
     Answer::metrics(context.metrics.render())
@@ -74,9 +79,19 @@ fn set_table(published: &Published, report: &Report) {
     gauge!(names::TABLE_SNAPSHOT_BYTES).set(report.saved.bytes as f64);
     gauge!(names::TABLE_HELD_DELETES).set(report.held.total as f64);
     gauge!(names::TABLE_INVALID_APPS).set(report.invalid_total as f64);
+    gauge!(names::TABLE_TOMBSTONES).set(report.tombstones as f64);
+    gauge!(names::TABLE_PINNED).set(flag(report.pin.is_some()));
+    gauge!(names::TABLE_POISONED).set(flag(report.poisoned.is_some()));
     for source in TABLE_SOURCES {
         gauge!(names::TABLE_SOURCE, SOURCE => source).set(flag(source == from.source.as_str()));
     }
+}
+
+fn set_sizes(published: &Published, sizes: &Sizes) {
+    let largest = sizes.largest.first().map_or(0, |(_, bytes)| *bytes);
+    gauge!(names::TABLE_DOCUMENT_BYTES).set(published.table.document_bytes() as f64);
+    gauge!(names::TABLE_LARGEST_APP_BYTES).set(largest as f64);
+    gauge!(names::TABLE_STORE_BYTES).set(sizes.store_bytes as f64);
 }
 
 /// While it has never been heard of, the silence counts from this process's start: an alarm on it must fire then too.

@@ -4,7 +4,7 @@ use http::StatusCode;
 use routing_cache::{live::Source, updater::Report};
 
 use super::{Context, STALL_LIMIT, answer::Answer};
-use crate::readiness::Check;
+use crate::{clock, readiness::Check};
 
 /// `GET /livez`
 pub(super) fn livez(context: &Context, verbose: bool) -> Answer {
@@ -32,6 +32,8 @@ pub fn checks(context: &Context) -> Vec<Check> {
     checks.push(Check::condition("drain", draining(context)));
     checks.push(Check::notice("saved", unsaved(&report)));
     checks.push(Check::notice("held", held(&report)));
+    checks.push(Check::notice("pinned", pinned(&report)));
+    checks.push(Check::notice("poisoned", poisoned(&report)));
     checks.push(Check::notice("documents", invalid(&report)));
     checks.push(Check::notice("orchestrator", gate(&report)));
     checks
@@ -57,6 +59,17 @@ fn held(report: &Report) -> Option<String> {
     let held = &report.held;
     let reason = held.reason.unwrap_or("held");
     (held.total > 0).then(|| format!("{} deletes of generation {} ({reason})", held.total, held.generation))
+}
+
+fn pinned(report: &Report) -> Option<String> {
+    let pin = report.pin.as_ref()?;
+    Some(format!("an operator has the table stay as it is since {}: holdgate table unpin", clock::rfc3339(pin.since)))
+}
+
+fn poisoned(report: &Report) -> Option<String> {
+    let kept_out = report.poisoned.as_ref()?;
+    let (generation, crashes) = (kept_out.generation, kept_out.crashes);
+    Some(format!("the table of generation {generation} is kept out: this program crashed with it {crashes} times"))
 }
 
 fn invalid(report: &Report) -> Option<String> {

@@ -7,6 +7,7 @@ use routing_cache::{
     live::Published,
     model::{Action, App, AppSpec, HostPattern, PathMatch, PathRewrite, Redirect, Route, RouteMatch, WeightedUpstream},
     table::{NormalPath, match_route, normal_host},
+    wire::compile,
 };
 
 use super::{
@@ -81,7 +82,13 @@ impl<'a> Finder<'a> {
         };
         self.view.host = host.clone().into_owned();
         match published.table.find(&host) {
-            Some((app, pattern)) => self.in_app(app, &pattern),
+            Some((record, pattern)) => match compile(record) {
+                Ok(app) => self.in_app(&app, &pattern),
+                Err(error) => {
+                    let why = format!("this version does not understand the document of app {}: {error}", record.id());
+                    self.ends(StatusCode::SERVICE_UNAVAILABLE, why)
+                }
+            },
             None => self.ends(StatusCode::NOT_FOUND, format!("no app has the host {host}, nor a wildcard for it")),
         }
     }
@@ -238,5 +245,5 @@ fn only_route(app: &App, matches: RouteMatch) -> App {
     };
     let spec =
         AppSpec { hosts: Vec::new(), routes: vec![route], upstreams: Vec::new(), error_pages: Default::default() };
-    App { id: app.id.clone(), rev: app.rev, digest: app.digest, document: app.document.clone(), spec }
+    App { id: app.id.clone(), rev: app.rev, document: app.document.clone(), spec }
 }

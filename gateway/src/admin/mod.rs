@@ -2,15 +2,20 @@
 //! own state.
 //!
 //! It owns nothing that it shows: a [`Context`] hands it readers. It never waits for the updater's thread except to
-//! approve, and that with a deadline; it never changes the table but by [`Updates`].
+//! steer the table, and that with a deadline; it never changes the table but by [`Updates`]. A whole table goes out and
+//! comes in bit by bit, and what is read from disk is read on another thread.
 
 mod access;
 mod actions;
 mod answer;
+mod archive;
 mod calls;
+mod export;
 mod gauges;
 mod health;
+mod import;
 mod lookup;
+mod patience;
 mod process;
 pub mod query;
 mod server;
@@ -24,6 +29,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use routing_cache::{live::Reader, model::WallTime};
+use tokio::sync::Semaphore;
 
 pub use self::{
     health::checks,
@@ -61,6 +67,8 @@ pub struct Context {
     pub log_level: LogLevel,
     /// When the process started.
     pub started: WallTime,
+    /// Held by whoever has a second table in memory (import, rollback, diff): one at a time.
+    pub second_table: Arc<Semaphore>,
 }
 
 /// One listener of the data plane, as it is bound.

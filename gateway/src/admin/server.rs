@@ -10,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
@@ -24,8 +22,15 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Context, access, actions, answer::Answer, calls::Call, gauges, health, lookup, query::Query, status, table,
-    upstreams,
+    Context, access, actions,
+    answer::{Answer, Body},
+    archive,
+    calls::Call,
+    export::Export,
+    gauges, health, import, lookup,
+    patience::{self, Patience},
+    query::Query,
+    status, table, upstreams,
 };
 use crate::{
     config::ListenAddress,
@@ -40,8 +45,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 
 const HEADER_BYTES: usize = 16 << 10;
 /// For one answer to be made: a body read, and the updater's save of a large table awaited.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// For a whole connection, so that a client that does not read its answer gives its place back.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a failure to accept, so that a full descriptor table does not make the thread spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Histograms keep every sample until then. Source: 20 M samples without upkeep cost 318 MiB, measured.
@@ -184,26 +187,36 @@ async fn connection<S>(stream: S, context: Arc<Context>, _place: OwnedSemaphoreP
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| answer(Arc::clone(&context), request));
+    let patience = Patience::new();
+    let service = service_fn(|request| answer(Arc::clone(&context), request, patience.clone()));
     let served = http1::Builder::new()
         .timer(TokioTimer)
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(HyperIo::new(stream), service);
-    match timeout(CONNECTION_TIMEOUT, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
-        Err(_) => tracing::debug!("an admin connection was open for too long"),
+    tokio::select! {
+        ended = served => match ended {
+            Ok(()) => {}
+            Err(error) => tracing::debug!(%error, "an admin connection broke"),
+        },
+        () = patience.over() => tracing::debug!("an admin connection was open for too long"),
     }
 }
 
-async fn answer(context: Arc<Context>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let made = timeout(ANSWER_TIMEOUT, judged(&context, request)).await;
+async fn answer(
+    context: Arc<Context>,
+    request: Request<Incoming>,
+    patience: Patience,
+) -> Result<Response<Body>, Infallible> {
+    // A table that comes as a body may take longer; each of its parts has a deadline.
+    let long = Call::at(request.uri().path()).is_some_and(|call| call.receives_a_table());
+    let limit = if long { patience::LONGEST } else { ANSWER_TIMEOUT };
+    let made = timeout(limit, judged(&context, request, patience)).await;
     let late = |_| Answer::error(StatusCode::GATEWAY_TIMEOUT, "the answer took too long");
     Ok(made.unwrap_or_else(late).into_response())
 }
 
-async fn judged(context: &Context, request: Request<Incoming>) -> Answer {
+async fn judged(context: &Context, request: Request<Incoming>, patience: Patience) -> Answer {
     let call = Call::at(request.uri().path());
     if let Err(refusal) = access::judge(&context.config.load().admin, call.as_ref(), &request) {
         return Answer::error(refusal.status(), &refusal.to_string());
@@ -213,8 +226,17 @@ async fn judged(context: &Context, request: Request<Incoming>) -> Answer {
         return Answer::wrong_method(call.allow());
     }
     match Query::parse(request.uri().query()) {
+        Ok(_) if call == Call::Export => export(context, patience),
+        Ok(_) if call == Call::Import => import::import(context, request.into_body(), &patience).await,
         Ok(query) => carry_out(context, call, &query, request).await,
         Err(error) => Answer::error(StatusCode::BAD_REQUEST, &format!("query: {error}")),
+    }
+}
+
+fn export(context: &Context, patience: Patience) -> Answer {
+    match Export::of(context.reader.load(), patience) {
+        Some(table) => Answer::table(table),
+        None => Answer::error(StatusCode::SERVICE_UNAVAILABLE, "there is no table yet"),
     }
 }
 
@@ -231,6 +253,11 @@ async fn carry_out(context: &Context, call: Call, query: &Query, request: Reques
         Call::Lookup => lookup::answer(context, query),
         Call::Held => Answer::json(&table::held(&context.updates.report())),
         Call::Upstreams => upstreams::page(context, query),
+        Call::History => archive::history(context).await,
+        Call::Diff => archive::diff(context, query).await,
+        Call::Rollback => archive::rollback(context, request.into_body()).await,
+        Call::Unpin => actions::unpin(context).await,
+        Call::Export | Call::Import => Answer::error(StatusCode::NOT_FOUND, "there is no such call"),
         Call::Approve => actions::approve(context, request.into_body()).await,
         Call::Drain => actions::drain(context),
         Call::Log => actions::log(context, request.into_body()).await,

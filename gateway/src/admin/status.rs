@@ -2,15 +2,15 @@
 
 use routing_cache::{
     live::{Published, Source},
-    model::WallTime,
-    updater::{Report, SavedReport},
+    model::{AppId, WallTime},
+    updater::{Pin, PinnedBy, Poisoned, Report, SavedReport, Sizes},
 };
 
 use super::{
     Context, process, upstreams,
     view::{
-        HeldStatus, ListenerStatus, MemoryStatus, OrchestratorStatus, ProvenanceView, Received, SavedStatus, Status,
-        TableStatus,
+        AppSize, HeldStatus, ListenerStatus, MemoryStatus, OrchestratorStatus, PinnedStatus, PoisonedStatus,
+        ProvenanceView, Received, SavedStatus, SizesStatus, Status, TableStatus,
     },
 };
 use crate::{
@@ -29,6 +29,7 @@ pub(super) fn status(context: &Context) -> Status {
         started_at: clock::rfc3339(context.started),
         uptime_s: clock::age_seconds(context.started),
         table: table(&published, &report),
+        sizes: sizes(&context.updates.sizes()),
         orchestrator: orchestrator(&config.orchestrator, &report),
         held: HeldStatus {
             deletes: report.held.total as u64,
@@ -77,12 +78,42 @@ fn table(published: &Published, report: &Report) -> TableStatus {
         generation: from.generation,
         apps: published.table.len() as u64,
         hosts: published.table.hosts() as u64,
-        endpoints: published.table.endpoints() as u64,
+        endpoints: published.table.endpoints(),
         digest: published.table.digest().to_string(),
         age_s: from.age_s,
         received_at: from.received_at,
         saved: saved(&report.saved),
         invalid: report.invalid_total as u64,
+        pinned: report.pin.as_ref().map(pinned),
+        poisoned: report.poisoned.as_ref().map(poisoned),
+        tombstones: report.tombstones as u64,
+        retired_epochs: report.retired.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn pinned(pin: &Pin) -> PinnedStatus {
+    let by = match pin.by {
+        PinnedBy::Rollback => "rollback",
+        PinnedBy::Import => "import",
+    };
+    PinnedStatus { since: clock::rfc3339(pin.since), by: by.to_owned() }
+}
+
+fn poisoned(poisoned: &Poisoned) -> PoisonedStatus {
+    PoisonedStatus {
+        generation: poisoned.generation.0,
+        epoch: poisoned.epoch.as_ref().map(ToString::to_string),
+        digest: poisoned.digest.to_string(),
+        crashes: poisoned.crashes,
+    }
+}
+
+fn sizes(sizes: &Sizes) -> SizesStatus {
+    let largest = |(app, bytes): &(AppId, u64)| AppSize { app: app.to_string(), bytes: *bytes };
+    SizesStatus {
+        documents_bytes: sizes.documents_bytes,
+        store_bytes: sizes.store_bytes,
+        largest: sizes.largest.iter().map(largest).collect(),
     }
 }
 

@@ -8,14 +8,16 @@ use std::{
 
 use routing_cache::{
     gate::Observation,
-    model::{AppId, Epoch, Generation, Rev},
+    model::{Epoch, Generation, Rev, app_digest},
     updater::Updater,
-    wire::{SnapshotDecoder, app_digest, encode},
+    wire::{SnapshotDecoder, compile, encode},
 };
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{clock, telemetry::names};
+
+mod steering;
 
 /// A served admin API and what stands behind it.
 struct Gateway {
@@ -43,7 +45,7 @@ impl Gateway {
     fn start_as(config: Config) -> Self {
         let state = tempfile::tempdir().unwrap();
         let (updater, reader, _) = Updater::boot(config.updater(), state.path(), clock::now()).unwrap();
-        let (updates, _thread) = Updates::start(updater).unwrap();
+        let (updates, _thread) = Updates::start(updater, reader.clone(), state.path()).unwrap();
         let stall_ms = Arc::new(AtomicU64::new(0));
         let stalled = Arc::clone(&stall_ms);
         let slowest = move || {
@@ -68,6 +70,7 @@ impl Gateway {
                 |level, _| if level == "debug" { Ok(()) } else { Err("no level".to_owned()) },
             )),
             started: clock::wall(),
+            second_table: Arc::new(Semaphore::new(1)),
         };
         let socket = Socket::bind(&crate::config::ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = socket.address().unwrap().parse().unwrap();
@@ -131,7 +134,7 @@ fn snapshot(generation: u64, apps: usize) -> routing_cache::wire::SnapshotCandid
     let mut body = encode::snapshot_begin(&epoch, generation, true, apps as u64);
     let mut digest = routing_cache::model::Digest::default();
     for n in 0..apps {
-        let (id, rev) = (AppId::new(&format!("app-{n:02}")).unwrap(), Rev(1));
+        let (id, rev) = (format!("app-{n:02}"), Rev(1));
         let document = format!(
             "{{\"hosts\":[\"h{n}.example\",\"*.h{n}.example\"],\"routes\":[\
              {{\"name\":\"api\",\"match\":{{\"path\":{{\"prefix\":\"/api\"}},\"methods\":[\"POST\"]}},\"to\":\"web\"}},\
@@ -349,7 +352,8 @@ fn endpoints_come_page_by_page_and_each_once() {
 fn an_endpoint_that_was_ejected_is_found_by_its_state_and_says_why() {
     let gateway = Gateway::serving(3);
     let (published, config) = (gateway.context.reader.load(), gateway.context.config.load());
-    let upstream = &published.table.app("app-01").unwrap().spec.upstreams[0];
+    let app = compile(published.table.app("app-01").unwrap()).unwrap();
+    let upstream = &app.spec.upstreams[0];
     let state = gateway.context.endpoints.state(&upstream.endpoints[1].address);
     for _ in 0..config.upstream.eject_after {
         gateway.context.endpoints.failed(upstream, &state, &config.upstream, std::time::Instant::now());

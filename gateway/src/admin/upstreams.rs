@@ -1,15 +1,16 @@
 //! `GET /v1/upstreams`: each endpoint of the served table and how it does.
 
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
+    collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
 
 use http::StatusCode;
+use memchr::memchr;
 use routing_cache::{
-    model::{Address, App, AppId, WallTime},
+    model::{Address, App, AppId, Record, WallTime},
     table::Table,
+    wire::compile,
 };
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     clock,
-    upstream::registry::{EndpointState, Endpoints},
+    upstream::registry::{Counts, EndpointState, Endpoints},
 };
 
 /// The states of `?state=`; this version tells the first and the third.
@@ -42,9 +43,7 @@ impl<'a> States<'a> {
 
 /// Endpoints by state. An endpoint nobody has asked yet is healthy: nothing is known against it.
 pub(super) fn counts(context: &Context, table: &Table) -> UpstreamCounts {
-    let counts = context.endpoints.counts();
-    let (unhealthy, ejected, banned) = (counts.unhealthy as u64, counts.ejected as u64, counts.banned as u64);
-    let healthy = (table.endpoints() as u64).saturating_sub(unhealthy + ejected + banned);
+    let Counts { healthy, unhealthy, ejected, banned } = context.endpoints.counts(table.endpoints());
     UpstreamCounts { healthy, unhealthy, ejected, banned }
 }
 
@@ -130,30 +129,36 @@ fn selection(query: &Query) -> Result<Selection<'_>, Answer> {
 
 impl Selection<'_> {
     fn page(&self, states: &States<'_>, table: &Table) -> UpstreamsPage {
+        let Some(records) = self.candidates(states, table) else { return UpstreamsPage::default() };
+        let looked_at_all = records.len() <= self.limit;
+        let last = records.last().map(|record| Cursor { app: record.id().to_owned(), endpoint: usize::MAX });
         let mut found: Vec<(Cursor, UpstreamLine)> = Vec::new();
-        for app in self.first_apps(states, table) {
+        // ignored: an app that this version does not understand has no endpoints that could be shown
+        for app in records.into_iter().filter_map(|record| compile(record).ok()) {
             found.extend(self.lines(states, &app));
         }
         let more = found.len() > self.limit;
         found.truncate(self.limit);
         let next = found.last().filter(|_| more).map(|(cursor, _)| cursor.text());
+        let next = next.or_else(|| last.filter(|_| !looked_at_all).map(|cursor| cursor.text()));
         UpstreamsPage { endpoints: found.into_iter().map(|(_, line)| line).collect(), next }
     }
 
-    /// The first apps by id that have a line for this page; each has at least one, so one more than the limit is enough.
-    fn first_apps(&self, states: &States<'_>, table: &Table) -> Vec<Arc<App>> {
-        let mut first: BTreeMap<&AppId, &Arc<App>> = BTreeMap::new();
-        for app in table.iter() {
-            let late = first.len() > self.limit && first.last_key_value().is_some_and(|(last, _)| **last < app.id);
-            if late || self.lines(states, app).next().is_none() {
-                continue;
-            }
-            first.insert(&app.id, app);
-            if first.len() > self.limit + 1 {
-                first.pop_last();
-            }
-        }
-        first.into_values().cloned().collect()
+    /// The first apps by id that may have a line for this page, one more than its limit; nothing of a document is read
+    /// for it but where an ejected address is looked for. `None`: no endpoint is in that state.
+    fn candidates<'t>(&self, states: &States<'_>, table: &'t Table) -> Option<Vec<Record<'t>>> {
+        let mentioned = match self.state {
+            None | Some("healthy") => None,
+            Some("ejected") => Some(Mentioned::new(states.endpoints.ejected(states.now))?),
+            Some(_) => return None,
+        };
+        let after = self.after.as_ref();
+        let wanted = table.iter().filter(|record| {
+            record.endpoints() > 0
+                && after.is_none_or(|after| after.app.as_str() <= record.id())
+                && mentioned.as_ref().is_none_or(|mentioned| mentioned.may_be_in(record.document()))
+        });
+        Some(first_by_id(wanted, self.limit + 1))
     }
 
     fn lines(&self, states: &States<'_>, app: &App) -> impl Iterator<Item = (Cursor, UpstreamLine)> {
@@ -172,6 +177,47 @@ impl Selection<'_> {
             (cursor, line)
         });
         lines.filter(|(_, line)| self.state.is_none_or(|state| line.standing.state == state))
+    }
+}
+
+fn first_by_id<'t>(records: impl Iterator<Item = Record<'t>>, limit: usize) -> Vec<Record<'t>> {
+    let mut first: BTreeMap<&str, Record<'t>> = BTreeMap::new();
+    for record in records {
+        if first.len() >= limit && first.last_key_value().is_some_and(|(last, _)| *last < record.id()) {
+            continue;
+        }
+        first.insert(record.id(), record);
+        if first.len() > limit {
+            first.pop_last();
+        }
+    }
+    first.into_values().collect()
+}
+
+/// Addresses that are looked for in documents, without reading these as documents.
+struct Mentioned {
+    addresses: HashSet<Address>,
+    texts: HashSet<String>,
+}
+
+impl Mentioned {
+    /// `None` where there is none.
+    fn new(addresses: Vec<Address>) -> Option<Self> {
+        let texts = addresses.iter().map(ToString::to_string).collect();
+        (!addresses.is_empty()).then(|| Self { addresses: addresses.into_iter().collect(), texts })
+    }
+
+    /// False only where no string of the document is one of the addresses.
+    fn may_be_in(&self, document: &[u8]) -> bool {
+        // With an escape in it, a string is not what it looks like.
+        memchr(b'\\', document).is_some() || document.split(|byte| *byte == b'"').any(|text| self.is_one(text))
+    }
+
+    fn is_one(&self, text: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(text) else { return false };
+        // An IPv6 address, and a port with zeros before it, can be written in more than one way.
+        let odd = text.starts_with('[') || text.contains(":0");
+        self.texts.contains(text) || (odd && text.parse().is_ok_and(|address| self.addresses.contains(&address)))
     }
 }
 
@@ -194,5 +240,20 @@ mod tests {
         let id = |id| AppId::new(id).unwrap();
         assert!(cursor.is_before(&id("b"), 2) && cursor.is_before(&id("c"), 0));
         assert!(!cursor.is_before(&id("b"), 1) && !cursor.is_before(&id("a"), 9));
+    }
+
+    #[test]
+    fn an_address_is_found_in_a_document_however_it_is_written_there() {
+        let addresses = ["10.0.0.1:80", "[::1]:8080", "unix:/run/a.sock"].map(|text| text.parse().unwrap());
+        let mentioned = Mentioned::new(addresses.to_vec()).unwrap();
+        for text in
+            ["10.0.0.1:80", "10.0.0.1:080", "[::1]:8080", "[0:0::1]:8080", "unix:/run/a.sock", "unix:\\/run\\/a.sock"]
+        {
+            assert!(mentioned.may_be_in(format!("{{\"endpoints\":[\"{text}\"]}}").as_bytes()), "{text}");
+        }
+        for text in ["10.0.0.1:8", "10.0.0.1:801", "[::2]:8080", "unix:/run/a"] {
+            assert!(!mentioned.may_be_in(format!("{{\"endpoints\":[\"{text}\"]}}").as_bytes()), "{text}");
+        }
+        assert!(Mentioned::new(Vec::new()).is_none());
     }
 }

@@ -1,7 +1,13 @@
 //! The JSON of spec/admin-api.md as types: the server writes them, the commands read them.
 
+mod table;
+
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+
+pub use table::{
+    AppLine, AppView, ApproveRequest, Approved, DiffSide, DiffView, EvidenceView, HeldView, HistoryView, KeptView,
+    RollbackRequest, Steered, TablePage,
+};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,6 +26,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// What is served.
     pub table: TableStatus,
+    /// How large it is.
+    #[serde(default)]
+    pub sizes: SizesStatus,
     /// Whom it is from.
     pub orchestrator: OrchestratorStatus,
     /// What is held.
@@ -58,6 +67,60 @@ pub struct TableStatus {
     /// Apps that are not served as received: their last document is invalid, or they have none that is valid.
     #[serde(default)]
     pub invalid: u64,
+    /// An operator wants it to stay; `null` while the orchestrator is followed.
+    #[serde(default)]
+    pub pinned: Option<PinnedStatus>,
+    /// A table that is kept out, as this program crashed with it; `null` when none is.
+    #[serde(default)]
+    pub poisoned: Option<PoisonedStatus>,
+    /// Deleted apps whose old revs may not come back.
+    #[serde(default)]
+    pub tombstones: u64,
+    /// Epochs that were left, newest first; only an operator's word takes one back.
+    #[serde(default)]
+    pub retired_epochs: Vec<String>,
+}
+
+/// An operator wants the table to stay.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PinnedStatus {
+    /// RFC 3339.
+    pub since: String,
+    /// `rollback` or `import`.
+    pub by: String,
+}
+
+/// A table that is kept out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PoisonedStatus {
+    /// Its generation.
+    pub generation: u64,
+    /// Its epoch, where it had one.
+    pub epoch: Option<String>,
+    /// Over what it served.
+    pub digest: String,
+    /// Runs in a row that crashed soon after they had begun to serve it.
+    pub crashes: u32,
+}
+
+/// Sizes in bytes, as they were measured some ten seconds ago at most.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SizesStatus {
+    /// Of all documents served.
+    pub documents_bytes: u64,
+    /// Of all files of the state folder.
+    pub store_bytes: u64,
+    /// The five largest apps, largest first.
+    pub largest: Vec<AppSize>,
+}
+
+/// An app and the size of its document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AppSize {
+    /// Its id.
+    pub app: String,
+    /// In bytes.
+    pub bytes: u64,
 }
 
 /// The snapshot on disk.
@@ -148,48 +211,6 @@ pub struct MemoryStatus {
     pub limit_bytes: u64,
     /// Always `none`: this version does not judge memory.
     pub pressure: String,
-}
-
-/// `GET /v1/table`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TablePage {
-    /// Of the table that the page is from.
-    pub generation: u64,
-    /// Sorted by id.
-    pub apps: Vec<AppLine>,
-    /// `after` of the next page; `null` on the last.
-    pub next: Option<String>,
-}
-
-/// One app of a page.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AppLine {
-    /// Its id.
-    pub app: String,
-    /// Its document's number.
-    pub rev: u64,
-    /// What it claims.
-    pub hosts: Vec<String>,
-    /// True when the orchestrator took it away and the guard keeps it.
-    pub held: bool,
-}
-
-/// `GET /v1/table/apps/ID`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AppView {
-    /// The app.
-    #[serde(flatten)]
-    pub line: AppLine,
-    /// Its number in the table's digest.
-    pub digest: String,
-    /// Endpoints over all upstreams.
-    pub endpoints: u64,
-    /// Why its last document is invalid and this earlier one serves; `null` when it is not.
-    pub invalid: Option<String>,
-    /// Where the table it stands in came from.
-    pub provenance: ProvenanceView,
-    /// The document, byte for byte as it was sent.
-    pub document: Box<RawValue>,
 }
 
 /// Where a table came from.
@@ -284,9 +305,10 @@ pub struct StandingView {
 }
 
 /// `GET /v1/upstreams`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UpstreamsPage {
-    /// Sorted by app, and within it in the document's order.
+    /// Sorted by app, and within it in the document's order. A page may have fewer than its limit, or none, and another
+    /// one after it.
     pub endpoints: Vec<UpstreamLine>,
     /// `after` of the next page; `null` on the last.
     pub next: Option<String>,
@@ -304,57 +326,6 @@ pub struct UpstreamLine {
     /// How it does.
     #[serde(flatten)]
     pub standing: StandingView,
-}
-
-/// `GET /v1/table/held`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct HeldView {
-    /// Why; `null` when nothing is held.
-    pub reason: Option<String>,
-    /// RFC 3339.
-    pub since: Option<String>,
-    /// What `approve` has to name.
-    pub generation: u64,
-    /// The first of them by id, at most 1000.
-    pub deletes: Vec<String>,
-    /// All of them.
-    pub total: u64,
-    /// What the guard went by.
-    pub evidence: Option<EvidenceView>,
-}
-
-/// What the shrink guard went by.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct EvidenceView {
-    /// The most apps in the window.
-    pub apps_before: u64,
-    /// Apps without those that are held.
-    pub apps_after: u64,
-    /// How much that takes away.
-    pub percent: f64,
-    /// How far the guard looks back, in seconds.
-    pub window_s: u64,
-}
-
-/// What `POST /v1/table/approve` takes.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApproveRequest {
-    /// That of the held update.
-    pub generation: u64,
-}
-
-/// What `POST /v1/table/approve` answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Approved {
-    /// As in `holdgate_table_updates_total`.
-    pub outcome: String,
-    /// Apps removed.
-    pub removed: u64,
-    /// Of the served table.
-    pub generation: u64,
-    /// Apps left.
-    pub apps: u64,
 }
 
 /// What `POST /v1/log` takes.

@@ -8,9 +8,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use routing_cache::{
     live::Reader,
     model::WallTime,
-    updater::{BootReport, Updater},
+    updater::{BootReport, Damage, Poisoned, Updater},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     bind::{self, Bound},
@@ -88,8 +88,22 @@ fn restore(config: &Config) -> anyhow::Result<(Updater, Reader)> {
 }
 
 fn log_boot(report: &BootReport) {
-    for (file, why) in &report.damaged {
-        tracing::error!(file, why, "a file of the state folder is damaged");
+    for Damage { file, offset, why, kept_as } in &report.damaged {
+        let kept_as = kept_as.as_deref().unwrap_or_default();
+        tracing::error!(file, offset, why, kept_as, "a file of the state folder is damaged");
+    }
+    for file in &report.removed {
+        tracing::warn!(file, "a file set aside at an earlier start was removed: there were too many");
+    }
+    if report.lost {
+        tracing::error!("changes that were saved could not be read: what is restored is older than what was served");
+    }
+    if let Some(Poisoned { generation, crashes, .. }) = &report.poisoned {
+        tracing::error!(
+            %generation,
+            crashes,
+            "a table is kept out, as this program crashed with it: the one before is restored"
+        );
     }
     match &report.restored {
         Some(restored) => tracing::info!("restored {restored}"),
@@ -110,8 +124,9 @@ fn log_bound(bound: &Bound) -> anyhow::Result<()> {
 
 fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::Result<Process> {
     let listening = base.readiness.latch("listeners", "not serving yet");
-    let (updates, updater_thread) = Updates::start(updater).context("the updater's thread cannot be started")?;
     let config = base.config.load_full();
+    let (updates, updater_thread) =
+        Updates::start(updater, reader.clone(), &config.state_dir).context("the updater's thread cannot be started")?;
     let settings = Arc::new(ArcSwap::from_pointee(Settings::from(&*config)));
     let access = AccessLog::start(&config.log.access, config.log.format).context("the access log cannot be started")?;
     let workers = Workers::start(WorkersStart {
@@ -174,6 +189,7 @@ fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers) -
         endpoints: Arc::clone(&base.endpoints),
         log_level: base.levels.for_admin(),
         started: base.started,
+        second_table: Arc::new(Semaphore::new(1)),
     }
 }
 

@@ -77,6 +77,7 @@ impl Control {
             let options = SubscriptionOptions {
                 gateway: config.gateway.name.clone(),
                 check_every: config.orchestrator.check_every,
+                audit_every: subscription::AUDIT_EVERY,
             };
             match client(&config, &reader) {
                 Ok(client) => subscription::run(client, updates, reader, options, draining).await,

@@ -4,7 +4,14 @@
 //! thread ends, the others finish their requests, and the process exits with 1 for its supervisor to start it whole. The
 //! updater and the subscription cost no request: without them the table serves on, and log and /readyz?verbose say so.
 
-use std::{io, path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use metrics::counter;
@@ -33,10 +40,12 @@ use crate::{
 
 /// How often threads are looked at and systemd is told.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often endpoints that no app has any more are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked which endpoints nobody uses any more.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// What the workers may take longer than `drain.timeout` to end: they cut everything then.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// For the updater to note that the end is an orderly one.
+const STOPPING_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the updater to take a new configuration; it may be saving a large table.
 const RECONFIGURE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -101,7 +110,7 @@ impl Process {
                 }
                 () = draining.started() => return None,
                 _ = hangup.recv() => self.reload().await,
-                _ = forget.tick() => self.parts.endpoints.retain(&self.parts.reader.load().table),
+                _ = forget.tick() => self.parts.endpoints.sweep(Instant::now()),
                 _ = look.tick() => {
                     if let Some(missing) = self.look() {
                         tracing::error!("{missing} has ended: draining, to be started anew");
@@ -163,9 +172,11 @@ impl Process {
 
     /// Drains; a second signal ends at once.
     async fn end(self, stop: &mut Stop, failure: Option<String>) -> ExitCode {
-        let Parts { drain, workers, config, levels, access, .. } = self.parts;
+        let Parts { drain, workers, config, levels, access, updates, .. } = self.parts;
         drain.start();
         notify::stopping("draining");
+        // ignored: an updater that is busy for longer, or gone, is no reason not to end
+        let _ = timeout(STOPPING_TIMEOUT, updates.stopping()).await;
         let limit = config.load().drain.timeout + DRAIN_MARGIN;
         let joined = tokio::task::spawn_blocking(move || workers.join());
         let code = tokio::select! {

@@ -42,6 +42,9 @@ pub enum Command {
     /// Look at and steer the table
     #[command(subcommand)]
     Table(TableCommand),
+    /// Look at the state folder, whether a gateway runs or not
+    #[command(subcommand)]
+    State(StateCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -109,7 +112,19 @@ pub struct StatusArgs {
 pub enum TableCommand {
     /// Show the served table, or one app of it
     Show(TableShowArgs),
-    /// Release held deletes
+    /// List the generations on disk that can be gone back to
+    History(TableHistoryArgs),
+    /// Say which apps differ between two generations
+    Diff(TableDiffArgs),
+    /// Write the served table as a snapshot that `import` and `orchestrator --apps` accept
+    Export(TableExportArgs),
+    /// Serve the table of a file, and stay with it until `unpin`
+    Import(TableImportArgs),
+    /// Go back to a kept generation, and stay with it until `unpin`
+    Rollback(TableRollbackArgs),
+    /// Follow the orchestrator again after `rollback` or `import`
+    Unpin(TableUnpinArgs),
+    /// Release held deletes, or take a retired epoch back
     Approve(TableApproveArgs),
 }
 
@@ -117,8 +132,20 @@ pub enum TableCommand {
 #[derive(Args, Clone, Debug, Default)]
 pub struct TableShowArgs {
     /// An app's id, or a host; all apps without it
-    #[arg(value_name = "APP|HOST")]
+    #[arg(value_name = "APP|HOST", conflicts_with_all = ["after", "limit", "held", "invalid"])]
     pub subject: Option<String>,
+    /// Begin behind this app
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+    /// Show so many apps at most [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Only apps that the orchestrator took away and the guard keeps
+    #[arg(long, conflicts_with = "invalid")]
+    pub held: bool,
+    /// Only apps whose last document is invalid
+    #[arg(long)]
+    pub invalid: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -127,12 +154,126 @@ pub struct TableShowArgs {
     pub client: ClientArgs,
 }
 
+/// `holdgate table history`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableHistoryArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate table diff`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableDiffArgs {
+    /// The older generation [default: the newest kept one that is not served]
+    #[arg(value_name = "FROM")]
+    pub from: Option<u64>,
+    /// The newer generation [default: what is served]
+    #[arg(value_name = "TO")]
+    pub to: Option<u64>,
+    /// The epoch of both [default: that of the newest generation of the number]
+    #[arg(long, value_name = "E")]
+    pub epoch: Option<String>,
+    /// Name so many apps of each kind at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub limit: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate table export`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableExportArgs {
+    /// Where it is written; `-` for stdout
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate table import`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableImportArgs {
+    /// A snapshot's body, as `export` writes it; `-` for stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate table rollback`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableRollbackArgs {
+    /// The generation to go back to
+    pub generation: u64,
+    /// Its epoch [default: that of the newest generation of the number]
+    #[arg(long, value_name = "E")]
+    pub epoch: Option<String>,
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate table unpin`
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableUnpinArgs {
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `holdgate state ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum StateCommand {
+    /// Say what is whole and what is not, and what a start would serve; changes nothing
+    Verify(StateVerifyArgs),
+    /// Set aside what is damaged and cut off what is torn; not while a gateway runs
+    Repair(StateRepairArgs),
+}
+
+/// `holdgate state verify`
+#[derive(Args, Clone, Debug, Default)]
+pub struct StateVerifyArgs {
+    /// The folder [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `holdgate state repair`
+#[derive(Args, Clone, Debug, Default)]
+pub struct StateRepairArgs {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The folder [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `holdgate table approve`
 #[derive(Args, Clone, Debug, Default)]
 pub struct TableApproveArgs {
     /// The generation whose deletes are released [default: the one that is held]
     #[arg(long, value_name = "G")]
     pub generation: Option<u64>,
+    /// Take this retired epoch back instead
+    #[arg(long, value_name = "E", conflicts_with = "generation")]
+    pub epoch: Option<String>,
     /// Where the running gateway is asked.
     #[command(flatten)]
     pub client: ClientArgs,
@@ -229,15 +370,30 @@ mod tests {
     #[test]
     fn every_command_is_understood_and_nothing_else() {
         let lines = "run|check --table f|preflight --strict --json|status --json --watch --admin unix:/x|table show|\
-                     table approve --generation 7|config schema|config show --json|drain|demo|orchestrator --apps d --control|\
+                     table show --held --after a --limit 5|table approve --generation 7|table approve --epoch e|table history|\
+                     table diff|table diff 3|table diff 3 4 --epoch e --limit 9|table export|table export f|table import f|\
+                     table rollback 7 --epoch e|table unpin|state verify --json|state repair --dry-run --state-dir d|config schema|config show --json|drain|demo|orchestrator --apps d --control|\
                      completions bash|man";
         let parse = |line: &str| Cli::try_parse_from(["holdgate"].into_iter().chain(line.split(' ')));
         for line in lines.split('|') {
             assert!(parse(line.trim()).is_ok(), "{line}");
         }
-        for line in
-            ["", "runn", "table", "table approve --generation x", "orchestrator", "completions csh", "run --take-over"]
-        {
+        for line in [
+            "",
+            "runn",
+            "table",
+            "table approve --generation x",
+            "table approve --generation 1 --epoch e",
+            "table import",
+            "table rollback",
+            "table show a --held",
+            "table show --held --invalid",
+            "table diff x",
+            "state",
+            "orchestrator",
+            "completions csh",
+            "run --take-over",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

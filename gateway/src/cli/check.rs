@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path, process::ExitCode};
 
 use routing_cache::{
     limits::Limits,
-    model::{AppId, HostPattern, Rev},
+    model::{AppId, HostPattern, HostRef, Rev},
     wire::Incoming,
 };
 
@@ -102,13 +102,15 @@ impl Verdict {
             Ok(app) => app,
             Err(error) => return self.problems.push(format!("app {id}: {error}")),
         };
-        if let Some((host, owner)) = app.spec.hosts.iter().find_map(|host| owners.get_key_value(host)) {
+        let app = app.get();
+        let hosts: Vec<_> = app.hosts().map(HostRef::to_pattern).collect();
+        if let Some((host, owner)) = hosts.iter().find_map(|host| owners.get_key_value(host)) {
             return self.problems.push(format!("app {id}: host {host} is that of app {owner} already"));
         }
         self.apps += 1;
-        self.hosts += app.spec.hosts.len();
-        self.endpoints += app.spec.endpoint_count();
-        owners.extend(app.spec.hosts.iter().map(|host| (host.clone(), id.clone())));
+        self.hosts += hosts.len();
+        self.endpoints += app.endpoints() as usize;
+        owners.extend(hosts.into_iter().map(|host| (host, id.clone())));
     }
 }
 

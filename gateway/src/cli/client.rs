@@ -2,24 +2,29 @@
 //! of the command line. One request a connection, each with a deadline.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::{body::Incoming, client::conn::http1};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    task::JoinHandle,
     time::timeout,
 };
 
-use super::args::{ClientArgs, Global};
+use super::{
+    args::{ClientArgs, Global},
+    upload::Upload,
+};
 use crate::{
     admin::view::ErrorView,
     config::{Config, ListenAddress},
@@ -30,6 +35,10 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a whole call; more than the server gives itself.
 const CALL_TIMEOUT: Duration = Duration::from_secs(40);
+/// For a call that moves a whole table; more than the server gives itself.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(16 * 60);
+/// For the next part of a table to come.
+const PART_TIMEOUT: Duration = Duration::from_secs(60);
 /// A page of a thousand apps with a thousand hosts each is far below it.
 const ANSWER_BYTES: usize = 512 << 20;
 
@@ -40,6 +49,8 @@ pub struct Client {
     token: Option<String>,
     runtime: tokio::runtime::Runtime,
 }
+
+type Payload = Either<Full<Bytes>, Upload>;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +127,7 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        self.call(Method::GET, path, Bytes::new())
+        self.call(Method::GET, path, Either::Left(Full::default()), CALL_TIMEOUT)
     }
 
     /// What `POST path` answers.
@@ -125,22 +136,77 @@ impl Client {
     /// See [`CallError`].
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallError> {
         let body = serde_json::to_vec(body).map_err(|error| self.strange(&error))?;
-        self.call(Method::POST, path, body.into())
+        self.call(Method::POST, path, Either::Left(Full::new(body.into())), CALL_TIMEOUT)
     }
 
-    fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, CallError> {
-        let exchange = async { timeout(CALL_TIMEOUT, self.exchange(method, path, body)).await };
+    /// What `POST path` answers to a body that is read while it is sent.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn send_table<T: DeserializeOwned>(&self, path: &str, body: Upload) -> Result<T, CallError> {
+        self.call(Method::POST, path, Either::Right(body), TABLE_TIMEOUT)
+    }
+
+    /// Writes what `GET path` answers to `out`, bit by bit, and returns how many bytes that were.
+    ///
+    /// # Errors
+    /// See [`CallError`]; and when `out` cannot be written.
+    pub fn receive_table(&self, path: &str, out: &mut impl Write) -> anyhow::Result<u64> {
+        self.runtime.block_on(async {
+            let exchange = self.exchange(Method::GET, path, Either::Left(Full::default()));
+            let late = |_| Err(self.not_running(io::ErrorKind::TimedOut.into()));
+            let (response, _driver) = timeout(CALL_TIMEOUT, exchange).await.unwrap_or_else(late)?;
+            if !response.status().is_success() {
+                return Err(self.refused(response).await?.into());
+            }
+            let (mut body, mut written) = (response.into_body(), 0);
+            while let Some(frame) = timeout(PART_TIMEOUT, body.frame()).await.context("the table stopped coming")? {
+                let Ok(bytes) = frame.context("the table was cut short")?.into_data() else { continue };
+                out.write_all(&bytes)?;
+                written += bytes.len() as u64;
+            }
+            out.flush()?;
+            Ok(written)
+        })
+    }
+
+    fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Payload,
+        limit: Duration,
+    ) -> Result<T, CallError> {
+        let answer = async {
+            let (response, _driver) = self.exchange(method, path, body).await?;
+            if !response.status().is_success() {
+                return Err(self.refused(response).await?);
+            }
+            serde_json::from_slice(&self.collect(response).await?).map_err(|error| self.strange(&error))
+        };
         let late = |_| Err(self.not_running(io::ErrorKind::TimedOut.into()));
-        let (status, body) = self.runtime.block_on(exchange).unwrap_or_else(late)?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| self.strange(&error));
-        }
+        self.runtime.block_on(async { timeout(limit, answer).await }).unwrap_or_else(late)
+    }
+
+    async fn refused(&self, response: Response<Incoming>) -> Result<CallError, CallError> {
+        let status = response.status();
+        let body = self.collect(response).await?;
         let said: Result<ErrorView, _> = serde_json::from_slice(&body);
         let error = said.map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |said| said.error);
-        Err(CallError::Refused { status, error })
+        Ok(CallError::Refused { status, error })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), CallError> {
+    async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, CallError> {
+        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        Ok(body.map_err(|error| self.strange(&error))?.to_bytes())
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Payload,
+    ) -> Result<(Response<Incoming>, Driver), CallError> {
         let request = self.request(method, path, body)?;
         match &self.address {
             ListenAddress::Tcp(address) => {
@@ -157,21 +223,21 @@ impl Client {
         timeout(CONNECT_TIMEOUT, connect).await.unwrap_or_else(late).map_err(|error| self.not_running(error))
     }
 
-    async fn send<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), CallError>
+    async fn send<S>(&self, stream: S, request: Request<Payload>) -> Result<(Response<Incoming>, Driver), CallError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (mut sender, connection) =
             http1::handshake(HyperIo::new(stream)).await.map_err(|error| self.strange(&error))?;
-        let driver = tokio::spawn(connection);
+        let driver = Driver(tokio::spawn(async {
+            // ignored: what went wrong is the error of the request, or of its answer
+            let _ = connection.await;
+        }));
         let response = sender.send_request(request).await.map_err(|error| self.strange(&error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-        driver.abort();
-        Ok((status, body.map_err(|error| self.strange(&error))?.to_bytes()))
+        Ok((response, driver))
     }
 
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {
+    fn request(&self, method: Method, path: &str, body: Payload) -> Result<Request<Payload>, CallError> {
         let host = match &self.address {
             ListenAddress::Tcp(address) => address.to_string(),
             ListenAddress::Unix(_) => "localhost".to_owned(),
@@ -180,7 +246,7 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        request.body(Full::new(body)).map_err(|error| self.strange(&error))
+        request.body(body).map_err(|error| self.strange(&error))
     }
 
     fn not_running(&self, source: io::Error) -> CallError {
@@ -189,6 +255,15 @@ impl Client {
 
     fn strange(&self, reason: &impl ToString) -> CallError {
         CallError::Strange { address: self.address.to_string(), reason: reason.to_string() }
+    }
+}
+
+/// What moves the bytes of one connection, until it is dropped.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

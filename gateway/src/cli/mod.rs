@@ -9,11 +9,15 @@ pub mod client;
 pub mod completions;
 pub mod config_cmd;
 pub mod drain;
+pub mod generations;
 pub mod man;
 pub mod orchestrator;
 pub mod preflight;
+pub mod state;
 pub mod status;
 pub mod table;
+pub mod transfer;
+mod upload;
 
 use std::{
     fmt::Display,
@@ -22,7 +26,7 @@ use std::{
 };
 
 pub use args::{Cli, Command, Global};
-use args::{ConfigCommand, TableCommand};
+use args::{ConfigCommand, StateCommand, TableCommand};
 
 use crate::config::ConfigErrors;
 
@@ -63,14 +67,28 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(global, args),
         Command::Preflight(args) => preflight::run(global, args),
         Command::Status(args) => status::run(global, args),
-        Command::Table(TableCommand::Show(args)) => table::show(global, args),
-        Command::Table(TableCommand::Approve(args)) => table::approve(global, args),
+        Command::Table(command) => dispatch_table(global, command),
+        Command::State(StateCommand::Verify(args)) => state::verify(global, args),
+        Command::State(StateCommand::Repair(args)) => state::repair(global, args),
         Command::Config(ConfigCommand::Schema) => config_cmd::schema(),
         Command::Config(ConfigCommand::Show(args)) => config_cmd::show(global, args),
         Command::Drain(args) => drain::run(global, args),
         Command::Orchestrator(args) => orchestrator::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man => man::run(),
+    }
+}
+
+fn dispatch_table(global: &Global, command: &TableCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        TableCommand::Show(args) => table::show(global, args),
+        TableCommand::History(args) => generations::history(global, args),
+        TableCommand::Diff(args) => generations::diff(global, args),
+        TableCommand::Export(args) => transfer::export(global, args),
+        TableCommand::Import(args) => transfer::import(global, args),
+        TableCommand::Rollback(args) => generations::rollback(global, args),
+        TableCommand::Unpin(args) => generations::unpin(global, args),
+        TableCommand::Approve(args) => table::approve(global, args),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     client::{CallError, Client},
     print,
 };
-use crate::admin::view::{OrchestratorStatus, SavedStatus, Status, TableStatus};
+use crate::admin::view::{OrchestratorStatus, SavedStatus, SizesStatus, Status, TableStatus};
 
 /// From one screen to the next with `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -58,6 +58,8 @@ fn screen(status: &Status) -> String {
         String::new(),
     ];
     lines.extend(table(&status.table));
+    lines.extend(steered(&status.table));
+    lines.extend(sizes(&status.sizes));
     lines.push(row("held", &held(status)));
     lines.extend(orchestrator(&status.orchestrator));
     let counts = &status.upstreams;
@@ -92,6 +94,28 @@ fn table(table: &TableStatus) -> Vec<String> {
         lines.push(row("invalid", &format!("{} apps are not served as received", table.invalid)));
     }
     lines
+}
+
+/// What an operator has to know of a table that is not simply the orchestrator's.
+fn steered(table: &TableStatus) -> Vec<String> {
+    let pinned = table.pinned.as_ref().map(|pin| {
+        let text = format!("by {} since {}; follow the orchestrator again: holdgate table unpin", pin.by, pin.since);
+        row("PINNED", &text)
+    });
+    let poisoned = table.poisoned.as_ref().map(|kept_out| {
+        let (generation, crashes) = (kept_out.generation, kept_out.crashes);
+        row("POISONED", &format!("generation {generation} is kept out: {crashes} crashes with it"))
+    });
+    pinned.into_iter().chain(poisoned).collect()
+}
+
+fn sizes(sizes: &SizesStatus) -> Option<String> {
+    let largest = sizes.largest.first()?;
+    let (documents, store) = (bytes(sizes.documents_bytes), bytes(sizes.store_bytes));
+    Some(row(
+        "sizes",
+        &format!("documents {documents}, on disk {store}, largest app {} ({})", largest.app, bytes(largest.bytes)),
+    ))
 }
 
 fn saved(saved: &SavedStatus) -> String {
@@ -209,6 +233,28 @@ mod tests {
         for part in
             ["12 deletes since", "holdgate table approve", "AWAY", "(nothing was answered", "NOT SAVED: no space"]
         {
+            assert!(screen.contains(part), "{part} is not in\n{screen}");
+        }
+    }
+
+    #[test]
+    fn a_pinned_and_a_poisoned_table_and_the_sizes_are_shown() {
+        let mut status = status();
+        assert!(!screen(&status).contains("PINNED"));
+        status.table.pinned = serde_json::from_value(json!({"since":"2026-11-21T09:00:00Z","by":"rollback"})).unwrap();
+        status.table.poisoned =
+            serde_json::from_value(json!({"generation":7,"epoch":"e","digest":"0","crashes":3})).unwrap();
+        status.sizes = serde_json::from_value(
+            json!({"documents_bytes":2048,"store_bytes":1_048_576,"largest":[{"app":"shop","bytes":1024}]}),
+        )
+        .unwrap();
+        let screen = screen(&status);
+        for part in [
+            "PINNED        by rollback since 2026-11-21T09:00:00Z",
+            "holdgate table unpin",
+            "generation 7 is kept out: 3 crashes",
+            "documents 2.0 KiB, on disk 1.0 MiB, largest app shop (1.0 KiB)",
+        ] {
             assert!(screen.contains(part), "{part} is not in\n{screen}");
         }
     }

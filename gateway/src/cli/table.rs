@@ -11,11 +11,11 @@ use super::{
 };
 use crate::admin::{
     query::encode,
-    view::{AppLine, AppView, ApproveRequest, Approved, HeldView, LookupView, TablePage, UpstreamView},
+    view::{AppLine, AppView, ApproveRequest, Approved, Done, HeldView, LookupView, TablePage, UpstreamView},
 };
 
 /// Apps in one request.
-const PAGE: usize = 1000;
+const PAGE: u64 = 1000;
 /// Held apps that are named before they are released.
 const NAMED: usize = 20;
 
@@ -26,29 +26,39 @@ const NAMED: usize = 20;
 pub fn show(global: &Global, args: &TableShowArgs) -> anyhow::Result<ExitCode> {
     let client = Client::find(global, &args.client)?;
     match &args.subject {
-        None => show_all(&client, args.json),
+        None => show_all(&client, args),
         Some(subject) => show_one(&client, subject, args.json),
     }
 }
 
-fn show_all(client: &Client, json: bool) -> anyhow::Result<ExitCode> {
-    let mut after: Option<String> = None;
+fn show_all(client: &Client, args: &TableShowArgs) -> anyhow::Result<ExitCode> {
+    let only = match (args.held, args.invalid) {
+        (true, _) => "&held=true",
+        (_, true) => "&invalid=true",
+        _ => "",
+    };
+    let (mut after, mut left) = (args.after.clone(), args.limit.unwrap_or(u64::MAX));
     loop {
         let from = after.as_deref().map(|id| format!("&after={}", encode(id))).unwrap_or_default();
-        let page: TablePage = client.fetch(&format!("/v1/table?limit={PAGE}{from}"))?;
+        let page: TablePage = client.fetch(&format!("/v1/table?limit={}{from}{only}", left.min(PAGE)))?;
         for app in &page.apps {
-            print(if json { serde_json::to_string(app)? } else { line(app) })?;
+            print(if args.json { serde_json::to_string(app)? } else { line(app) })?;
         }
+        left = left.saturating_sub(page.apps.len() as u64);
         match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(ExitCode::SUCCESS),
+            Some(next) if left > 0 => after = Some(next),
+            _ => return Ok(ExitCode::SUCCESS),
         }
     }
 }
 
 fn line(app: &AppLine) -> String {
     let held = if app.held { "  (held)" } else { "" };
-    format!("{}  rev {}  {}{held}", app.app, app.rev, app.hosts.join(" "))
+    let invalid = app.invalid.as_ref().map(|why| format!("  (invalid: {why})")).unwrap_or_default();
+    if app.hosts.is_empty() && app.invalid.is_some() {
+        return format!("{}  not served{invalid}", app.app);
+    }
+    format!("{}  rev {}  {}{held}{invalid}", app.app, app.rev, app.hosts.join(" "))
 }
 
 fn show_one(client: &Client, subject: &str, json: bool) -> anyhow::Result<ExitCode> {
@@ -68,8 +78,8 @@ fn app_text(app: &AppView) -> anyhow::Result<String> {
     let from = &app.provenance;
     let epoch = from.epoch.as_deref().unwrap_or("?");
     write!(text, "\nfrom {}, generation {} of epoch {epoch}", from.source, from.generation)?;
-    if let Some(invalid) = &app.invalid {
-        write!(text, "\nits last document is invalid, this is the one before: {invalid}")?;
+    if app.line.invalid.is_some() {
+        write!(text, "\nits last document is invalid; this is the one before")?;
     }
     let document: Value = serde_json::from_str(app.document.get())?;
     write!(text, "\n{document:#}")?;
@@ -112,12 +122,18 @@ fn upstream_lines(upstream: &UpstreamView) -> Vec<String> {
     lines
 }
 
-/// Shows what is held and releases it.
+/// Shows what is held and releases it, or takes a retired epoch back.
 ///
 /// # Errors
 /// When the gateway cannot be asked, or something else is held than what was to be released.
 pub fn approve(global: &Global, args: &TableApproveArgs) -> anyhow::Result<ExitCode> {
     let client = Client::find(global, &args.client)?;
+    if let Some(epoch) = &args.epoch {
+        let request = ApproveRequest { epoch: Some(epoch.clone()), generation: None };
+        let done: Done = client.post("/v1/table/approve", &request)?;
+        print(done.state)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let held: HeldView = client.fetch("/v1/table/held")?;
     if held.total == 0 && args.generation.is_none() {
         print("nothing is held")?;
@@ -127,7 +143,8 @@ pub fn approve(global: &Global, args: &TableApproveArgs) -> anyhow::Result<ExitC
         print(held_text(&held))?;
     }
     let generation = args.generation.unwrap_or(held.generation);
-    let done: Approved = client.post("/v1/table/approve", &ApproveRequest { generation })?;
+    let request = ApproveRequest { generation: Some(generation), epoch: None };
+    let done: Approved = client.post("/v1/table/approve", &request)?;
     print(format_args!("released: {} apps removed, {} apps are served", done.removed, done.apps))?;
     Ok(ExitCode::SUCCESS)
 }

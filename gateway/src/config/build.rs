@@ -201,6 +201,8 @@ fn guard(values: &Values) -> GuardConfig {
         max_shrink_apps: values.integer("guard.max_shrink_apps"),
         max_invalid_percent: values.number("guard.max_invalid_percent"),
         max_invalid_apps: values.integer("guard.max_invalid_apps"),
+        max_crashes: values.integer("guard.max_crashes"),
+        crash_window: values.duration("guard.crash_window"),
     }
 }
 

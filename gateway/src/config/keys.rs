@@ -183,6 +183,10 @@ keys! {
         "An update of which more than this share of the apps is invalid, and more than `guard.max_invalid_apps`, is refused.";
     "guard.max_invalid_apps": from(0), "20", "apps",
         "See `guard.max_invalid_percent`: both must be passed.";
+    "guard.max_crashes": whole(0, 1000), "3", "crashes",
+        "A table after whose publication the process crashed so often in a row, each time within `guard.crash_window`, is not booted again: the one before is. 0: it always is.";
+    "guard.crash_window": time(MILLISECOND, HOUR), r#""10s""#, "duration",
+        "See `guard.max_crashes`. A table that has been served for so long without a crash is good.";
 
     "limits.max_connections": whole(1, 10_000_000), "50000", "connections",
         "Connections of clients open at once, over all listeners; more are refused.";

@@ -144,6 +144,10 @@ pub struct GuardConfig {
     pub max_invalid_percent: f64,
     /// Both must be passed for an update to be refused.
     pub max_invalid_apps: u64,
+    /// Crashes after which a table is not booted again; 0: it always is.
+    pub max_crashes: u32,
+    /// How soon after its publication a crash counts against a table.
+    pub crash_window: Duration,
 }
 
 /// `[limits]`
@@ -246,6 +250,7 @@ impl Config {
                 max_invalid_percent: guard.max_invalid_percent,
                 max_invalid_apps: guard.max_invalid_apps,
             },
+            poison: routing_cache::updater::PoisonRules { crashes: guard.max_crashes, within: guard.crash_window },
             limits: routing_cache::limits::Limits {
                 app_bytes: limits.app_bytes,
                 changes_bytes: limits.changes_bytes,

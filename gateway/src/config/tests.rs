@@ -45,6 +45,8 @@ fn the_defaults_are_those_of_the_specification() {
     let orchestrator = &config.orchestrator;
     let seconds = [orchestrator.stable_for, orchestrator.lost_after, orchestrator.check_every].map(|d| d.as_secs());
     assert_eq!(seconds, [5, 10, 2]);
+    let poison = config.updater().poison;
+    assert_eq!((poison.crashes, poison.within), (3, Duration::from_secs(10)));
     let limits = config.updater().limits;
     assert_eq!(limits, routing_cache::limits::Limits::default());
     let upstream = config.upstream;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use routing_cache::wire::WireError;
+use routing_cache::wire::{StateAnswer, WireError};
 
 /// Why a call brought no usable answer. None of them is information about the table.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +69,8 @@ impl From<WireError> for Failure {
 /// What GET /v1/state brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// `ready:true`.
-    Ready,
+    /// `ready:true`, and what else it says.
+    Ready(StateAnswer),
     /// Not ready, and why.
     NotReady(String),
 }

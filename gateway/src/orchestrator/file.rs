@@ -3,15 +3,15 @@
 //! It yields whole candidates, as an orchestrator's snapshot does, and the same updater judges them. A path that is
 //! not there is no answer, and never an empty table; files that are not whole make the candidate a partial one.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf};
 
 use bytes::Bytes;
 use routing_cache::{
     limits::Limits,
     live::{Published, Reader},
-    model::{App, AppId, Digest, Epoch, Generation, Rev},
-    updater::Position,
-    wire::{DocumentError, Incoming, SnapshotCandidate, app_digest},
+    model::{AppId, AppRecord, Epoch, Generation, Record, Rev, app_digest},
+    state::Position,
+    wire::{Batch, DocumentError, Incoming, SnapshotCandidate},
 };
 
 use super::{
@@ -101,8 +101,12 @@ impl FileClient {
         let served = self.served.load();
         let partial = reading.partial();
         let mut last = HashMap::with_capacity(reading.apps.len());
-        let apps: Vec<_> =
-            reading.apps.into_iter().map(|(id, found)| self.incoming(id, found, &served, &mut last)).collect();
+        let mut apps = Batch::with_capacity(reading.apps.len() as u64);
+        for (id, found) in reading.apps {
+            let incoming = self.incoming(id, found, &served, &mut last);
+            // ignored: a reading has every app once
+            let _ = apps.push(incoming);
+        }
         self.last = last;
         FileAnswer { candidate: whole(self.generation, apps, partial), problems: reading.problems }
     }
@@ -118,35 +122,34 @@ impl FileClient {
             Document::Whole(document) => (document, None),
             Document::Torn(document, why) => (document, Some(why)),
         };
-        let live = served.table.app(id.as_str()).filter(|app| app.document == document);
+        let live = served.table.app(id.as_str()).filter(|app| app.document() == document);
         let rev = self.rev(&id, &document, live);
         last.insert(id.clone(), (rev, document.clone()));
         match (torn, live) {
-            (None, Some(live)) if live.rev == rev => same(live),
+            (None, Some(live)) if live.rev() == rev => same(id, live),
             (None, _) => Incoming::read(id, rev, &document, &self.limits),
             (Some(why), _) => {
                 let app = Err(DocumentError::new(why));
-                Incoming { digest: app_digest(&id, rev, &document), bytes: document.len(), id, rev, app }
+                Incoming { digest: app_digest(id.as_str(), rev, &document), bytes: document.len(), id, rev, app }
             }
         }
     }
 
     /// That of the same document before, else a new one.
-    fn rev(&self, id: &AppId, document: &Bytes, live: Option<&Arc<App>>) -> Rev {
+    fn rev(&self, id: &AppId, document: &Bytes, live: Option<Record<'_>>) -> Rev {
         let before = self.last.get(id).filter(|(_, last)| last == document).map(|(rev, _)| *rev);
-        before.or(live.map(|app| app.rev)).unwrap_or(Rev(self.generation.0))
+        before.or(live.map(Record::rev)).unwrap_or(Rev(self.generation.0))
     }
 }
 
 /// What is served already need not be read again.
-fn same(live: &Arc<App>) -> Incoming {
-    let app = Arc::clone(live);
-    Incoming { id: app.id.clone(), rev: app.rev, digest: app.digest, bytes: app.document.len(), app: Ok(app) }
+fn same(id: AppId, live: Record<'_>) -> Incoming {
+    let app = Ok(AppRecord::copy_of(live));
+    Incoming { id, rev: live.rev(), digest: live.digest(), bytes: live.document().len(), app }
 }
 
-fn whole(generation: Generation, apps: Vec<Incoming>, partial: Option<String>) -> SnapshotCandidate {
-    let digest = apps.iter().fold(Digest::default(), |sum, app| sum.plus(app.digest));
-    let bytes = apps.iter().map(|app| app.bytes as u64).sum();
+fn whole(generation: Generation, apps: Batch, partial: Option<String>) -> SnapshotCandidate {
+    let (digest, bytes) = (apps.digest(), apps.bytes());
     SnapshotCandidate { epoch: file_epoch(), generation, ready: true, shrink_ok: None, apps, partial, digest, bytes }
 }
 
@@ -164,7 +167,10 @@ fn next_generation(last: Generation, received: Option<&Position>) -> Generation 
 mod tests {
     use std::fs;
 
-    use routing_cache::{live::cell, model::WallTime};
+    use routing_cache::{
+        live::cell,
+        model::{Digest, WallTime},
+    };
 
     use super::*;
 
@@ -182,7 +188,7 @@ mod tests {
     }
 
     fn rev(candidate: &SnapshotCandidate, id: &str) -> Rev {
-        candidate.apps.iter().find(|app| app.id.as_str() == id).unwrap().rev
+        candidate.apps.get(id).unwrap().rev()
     }
 
     #[tokio::test]
@@ -197,7 +203,7 @@ mod tests {
         assert!(second.generation > first.generation);
         assert_eq!(rev(&second, "a"), rev(&first, "a"));
         assert_eq!(rev(&second, "b").0, second.generation.0);
-        assert_eq!(second.digest, second.apps.iter().fold(Digest::default(), |sum, app| sum.plus(app.digest)));
+        assert_eq!(second.digest, second.apps.records().map(Record::digest).fold(Digest::default(), Digest::plus));
     }
 
     #[tokio::test]
@@ -206,7 +212,7 @@ mod tests {
         fs::write(dir.path().join("a.json"), document("a.example")).unwrap();
         let first = read(&mut client(dir.path(), Published::default())).await;
         let mut served = Published::default();
-        served.table.upsert(first.apps[0].app.clone().unwrap()).unwrap();
+        served.table.upsert(AppRecord::copy_of(first.apps.get("a").unwrap())).unwrap();
         let second = read(&mut client(dir.path(), served)).await;
         assert_eq!((rev(&second, "a"), second.digest), (rev(&first, "a"), first.digest));
     }
@@ -231,8 +237,8 @@ mod tests {
         client.limits.app_bytes = 60;
         fs::write(dir.path().join("d.json"), document(&"d".repeat(60))).unwrap();
         let candidate = read(&mut client).await;
-        let valid: Vec<_> = candidate.apps.iter().map(|app| (app.id.as_str(), app.app.is_ok())).collect();
-        assert_eq!(valid, [("a", true), ("b", false), ("c", false), ("d", false)]);
+        assert_eq!(candidate.apps.records().map(Record::id).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(candidate.apps.invalid().iter().map(|app| app.id.as_str()).collect::<Vec<_>>(), ["b", "c", "d"]);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use routing_cache::{
     limits::Limits,
-    updater::Position,
+    state::Position,
     wire::{self, ChangesPage, SnapshotCandidate, SnapshotDecoder, WireError},
 };
 use tokio::time::Instant;
@@ -227,7 +227,7 @@ impl HttpClient {
         let refused = of_status(&response);
         let body = self.small_body(response).await?;
         match wire::parse_state(&body) {
-            Ok(answer) if answer.ready && status == StatusCode::OK => Ok(State::Ready),
+            Ok(answer) if answer.ready && status == StatusCode::OK => Ok(State::Ready(answer)),
             Ok(answer) => Ok(State::NotReady(answer.reason.unwrap_or_else(|| NO_REASON.to_owned()))),
             Err(WireError::NotReady { reason }) => Ok(State::NotReady(reason)),
             Err(_) if status == StatusCode::SERVICE_UNAVAILABLE => Err(refused),

@@ -4,10 +4,11 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Cache};
-use routing_cache::live::{CachedReader, Published};
+use routing_cache::{live::CachedReader, model::App, wire::DocumentError};
 use tokio::sync::{Notify, watch};
 
 use super::{
@@ -20,6 +21,9 @@ use crate::{
     telemetry::access::AccessLog,
     upstream::{balance::Balancer, limit::Limits, pool::Pool, registry::Endpoints},
 };
+
+/// How often it is said that an app cannot be served.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// How far the worker's end has come. It only goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +52,8 @@ pub(crate) struct Worker {
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
+    /// When it was last said that an app cannot be served.
+    complained: Cell<Option<Instant>>,
     settings: RefCell<Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>>,
 }
 
@@ -76,13 +82,35 @@ impl Worker {
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),
+            complained: Cell::new(None),
             settings: RefCell::new(Cache::new(parts.settings)),
         })
     }
 
-    /// Looks something up in the table as it is now. A request does so once.
-    pub(crate) fn look_up<T>(&self, find: impl FnOnce(&Published) -> T) -> T {
-        find(self.reader.borrow_mut().load())
+    /// False until there is a table.
+    pub(crate) fn has_table(&self) -> bool {
+        self.reader.borrow_mut().load().has_table()
+    }
+
+    /// The app of `host` in the table as it is now. A request asks once.
+    pub(crate) fn find_app(&self, host: &str) -> Option<Result<Arc<App>, DocumentError>> {
+        self.reader.borrow_mut().find_app(host)
+    }
+
+    /// Says that the app of `host` cannot be served; seldom, as every request for it would say so.
+    pub(crate) fn unreadable(&self, host: &str, error: &DocumentError) {
+        let now = Instant::now();
+        if self.complained.get().is_none_or(|last| now.duration_since(last) >= COMPLAIN_EVERY) {
+            self.complained.set(Some(now));
+            tracing::error!(host, %error, "an app's document is not understood by this version: its requests get 503");
+        }
+    }
+
+    /// Lets go of tables, apps and endpoints that are no longer there. A request does so by itself; a worker that has
+    /// none would keep an old table alive.
+    pub(crate) fn refresh(&self) {
+        self.reader.borrow_mut().load();
+        self.balancer.borrow_mut().forget_with_the_registry();
     }
 
     /// The settings now. A request asks once.

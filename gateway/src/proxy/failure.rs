@@ -67,6 +67,8 @@ pub(crate) enum Cause {
     BodyBroken,
     /// No table was ever received or restored.
     NoTable,
+    /// The app's document was made by another version, and this one does not understand it.
+    UnreadableApp,
     /// No app has that host.
     UnknownHost,
     /// No route of the app takes that request.
@@ -144,6 +146,12 @@ impl Cause {
             Self::NoTable => {
                 later(RETRY_SOON, row(S::SERVICE_UNAVAILABLE, UNAVAILABLE, Gateway, "the gateway has no routes yet"))
             }
+            Self::UnreadableApp => row(
+                S::SERVICE_UNAVAILABLE,
+                CONFIGURATION,
+                Gateway,
+                "the gateway does not understand the app's document",
+            ),
             Self::UnknownHost => row(S::NOT_FOUND, NOT_FOUND, Downstream, "no app has this host"),
             Self::NoRoute => row(S::NOT_FOUND, NOT_FOUND, Downstream, "the app has no route for this request"),
             Self::NoEndpoint => later(
@@ -192,6 +200,7 @@ impl Cause {
 const REQUEST: &str = "http_request_error";
 const UNAVAILABLE: &str = "destination_unavailable";
 const NOT_FOUND: &str = "destination_not_found";
+const CONFIGURATION: &str = "proxy_configuration_error";
 const INTERNAL: &str = "proxy_internal_error";
 const LIMIT: &str = "connection_limit_reached";
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use routing_cache::{
-    live::Published,
     model::{App, Route},
     table::{NormalPath, match_route},
 };
 
 use super::{
+    context::Worker,
     failure::{Cause, Failure, Stage},
     target::Target,
 };
@@ -17,14 +17,18 @@ use super::{
 /// The app that has the request's host.
 ///
 /// # Errors
-/// When there is no table, the host is not one, or nobody has it.
-pub(crate) fn find_app(published: &Published, target: &Target) -> Result<Arc<App>, Failure> {
-    if !published.has_table() {
+/// When there is no table, the host is not one, nobody has it, or this version does not understand the app's document.
+pub(crate) fn find_app(worker: &Worker, target: &Target) -> Result<Arc<App>, Failure> {
+    if !worker.has_table() {
         return Err(Failure::new(Stage::Route, Cause::NoTable));
     }
     let unknown = || Failure::new(Stage::Route, Cause::UnknownHost);
     let host = target.host()?.ok_or_else(unknown)?;
-    published.table.find_app(&host).map(Arc::clone).ok_or_else(unknown)
+    let found = worker.find_app(&host).ok_or_else(unknown)?;
+    found.map_err(|error| {
+        worker.unreadable(&host, &error);
+        Failure::new(Stage::Route, Cause::UnreadableApp)
+    })
 }
 
 /// The route of `app` that takes the request.

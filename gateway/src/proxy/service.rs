@@ -88,7 +88,7 @@ impl Exchange {
         let target = target::read(&head)?;
         let path = target.path()?;
         self.admit_length(&head)?;
-        let app = self.connection.worker().look_up(|published| route::find_app(published, &target))?;
+        let app = route::find_app(self.connection.worker(), &target)?;
         self.app = Some(Arc::clone(&app));
         let route = route::find_route(&app, &path, &head)?;
         record.routed(&app, route.name.as_ref());

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::upstream::pool::{Pool, PoolSettings};
 
-/// How often a worker shows that it lives, and looks after its idle upstream connections. A fraction of any deadline
+/// How often a worker shows that it lives, lets go of an old table, and looks after its idle upstream connections. A fraction of any deadline
 /// that a watchdog would set.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -84,6 +84,7 @@ async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, workers: usize) {
     loop {
         ticks.tick().await;
         heartbeat.beat();
+        worker.refresh();
         worker.pool.configure(PoolSettings::for_worker(&worker.settings().upstream, workers));
         worker.pool.sweep(std::time::Instant::now());
     }

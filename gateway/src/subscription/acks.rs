@@ -21,7 +21,7 @@ pub(super) const NO_ACKS_FOR: Duration = Duration::from_secs(600);
 
 /// The ack of an update; `None` where there is nothing to tell.
 pub(super) fn ack(
-    update: (&Epoch, Generation),
+    update: &(Epoch, Generation),
     outcome: &Outcome,
     report: &Report,
     reader: &Reader,

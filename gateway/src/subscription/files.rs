@@ -18,13 +18,16 @@ struct Files<'a> {
     updates: &'a Updates,
     /// Something has changed that was not offered yet.
     dirty: bool,
+    /// Whether answers were wanted at the last look.
+    wanted: bool,
     complaint: Complaint,
     problems: Vec<String>,
 }
 
 /// Follows the files; returns only when the updater has ended.
 pub(super) async fn follow(client: FileClient, updates: &Updates, options: &SubscriptionOptions) -> UpdaterGone {
-    let mut files = Files { client, updates, dirty: true, complaint: Complaint::new("files"), problems: Vec::new() };
+    let mut files =
+        Files { client, updates, dirty: true, wanted: false, complaint: Complaint::new("files"), problems: Vec::new() };
     loop {
         if let Err(gone) = files.look().await {
             return gone;
@@ -44,6 +47,9 @@ impl Files<'_> {
             return self.unanswered(why.to_string()).await;
         }
         let standing = self.updates.observe(Observation::Ready).await?;
+        // What was passed over while nothing was wanted is offered then: an operator may have had another table in place.
+        self.dirty |= standing.wants_answers && !self.wanted;
+        self.wanted = standing.wants_answers;
         if self.dirty && standing.wants_answers {
             return self.read(&standing).await;
         }
@@ -90,7 +96,8 @@ impl Files<'_> {
 /// What was refused for what it holds is refused again until it changes; some was refused for the moment.
 fn is_to_be_offered_again(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Rejected(Rejection::GateShut(_) | Rejection::OldGeneration { .. }) | Outcome::NeedSnapshot(_) => true,
+        Outcome::Rejected(Rejection::GateShut(_) | Rejection::OldGeneration { .. } | Rejection::Pinned)
+        | Outcome::NeedSnapshot(_) => true,
         Outcome::Rejected(_) | Outcome::Published(_) | Outcome::Unchanged(_) | Outcome::Held(_) => false,
     }
 }

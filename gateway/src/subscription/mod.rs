@@ -31,7 +31,12 @@ pub struct SubscriptionOptions {
     pub gateway: String,
     /// `orchestrator.check_every`.
     pub check_every: Duration,
+    /// How often what was received is compared with what the orchestrator has; [`AUDIT_EVERY`] but in tests.
+    pub audit_every: Duration,
 }
+
+/// How often what was received is compared with what the orchestrator has. Source: spec/orchestrator-api.md, rule 8.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(3600);
 
 /// Follows the orchestrator until the drain starts. It needs a tokio runtime with timers and I/O, and its own thread:
 /// a snapshot is decoded on it.

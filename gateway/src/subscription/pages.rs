@@ -1,6 +1,10 @@
 //! The pages of one change, collected until the last has come.
 
-use routing_cache::{limits::Limits, updater::Position, wire::Changes};
+use routing_cache::{
+    limits::Limits,
+    state::Position,
+    wire::{Changes, GatheredChanges},
+};
 
 use crate::orchestrator::{Failure, http::Page};
 
@@ -14,7 +18,7 @@ const MAX_BYTES_IN_PAGES: u64 = 8;
 pub(super) struct Pages {
     from: Position,
     next: Position,
-    changes: Option<Changes>,
+    changes: Option<GatheredChanges>,
     count: usize,
     bytes: u64,
     limits: Limits,
@@ -64,7 +68,7 @@ impl Pages {
         self.next.generation = page.to;
         match self.changes.as_mut() {
             Some(changes) => changes.append(page, &self.limits)?,
-            None => self.changes = Some(Changes::from_page(page)),
+            None => self.changes = Some(GatheredChanges::from_page(page)),
         }
         Ok(self.stand(more, early))
     }
@@ -72,7 +76,7 @@ impl Pages {
     fn stand(&mut self, more: bool, early: bool) -> Collected {
         let progress = !early || self.next.generation > self.from.generation;
         match self.changes.take() {
-            Some(changes) if !more => Collected::Whole { changes, progress },
+            Some(changes) if !more => Collected::Whole { changes: changes.finish(), progress },
             changes => {
                 self.changes = changes;
                 Collected::More

@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
-use routing_cache::updater::{Outcome, Position};
+use routing_cache::updater::{Outcome, Position, Rejection};
 
 use crate::{orchestrator::Failure, updates::Standing};
 
@@ -30,6 +30,18 @@ pub(super) enum Pause {
     BackOff,
     /// As the orchestrator asked for.
     For(Duration),
+    /// As after a failure, and then until the orchestrator has something else: the same would be refused again, and a
+    /// whole table every few seconds for that is a load on the orchestrator that brings nothing.
+    UntilNews(News),
+}
+
+/// What makes another answer of one that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// A later generation, or another epoch.
+    OtherTable,
+    /// Another epoch.
+    OtherEpoch,
 }
 
 /// What the last answers mean for the next request.
@@ -76,7 +88,7 @@ impl Plan {
     /// An update was judged; `progress` is false for an answer that came too early and brought nothing.
     pub(super) fn judged(&mut self, asked: &Ask, outcome: &Outcome, progress: bool) -> Pause {
         match outcome {
-            Outcome::Rejected(_) => Pause::BackOff,
+            Outcome::Rejected(why) => after_rejection(why),
             Outcome::NeedSnapshot(_) => self.need_snapshot(),
             Outcome::Published(_) | Outcome::Unchanged(_) | Outcome::Held(_) => self.taken(asked, progress),
         }
@@ -86,6 +98,11 @@ impl Plan {
     /// snapshot and 410 in turn are a row of failures too.
     pub(super) fn is_settled(&self) -> bool {
         !self.snapshot_next && !self.fresh && self.unusable == 0
+    }
+
+    /// True where what is asked for can only be a snapshot by now.
+    pub(super) fn is_outdated(asked: &Ask, standing: &Standing) -> bool {
+        !standing.wants_answers || (standing.position.is_none() && matches!(asked, Ask::Changes(_)))
     }
 
     fn need_snapshot(&mut self) -> Pause {
@@ -105,5 +122,20 @@ impl Plan {
         }
         self.fresh = false;
         Pause::None
+    }
+}
+
+fn after_rejection(why: &Rejection) -> Pause {
+    match why {
+        Rejection::RetiredEpoch { .. } | Rejection::PartialOfAnotherEpoch { .. } => Pause::UntilNews(News::OtherEpoch),
+        Rejection::Poisoned { .. } | Rejection::TooLarge { .. } | Rejection::TooManyInvalid { .. } => {
+            Pause::UntilNews(News::OtherTable)
+        }
+        // Refused for the moment. While a table is pinned nothing is asked anyway.
+        Rejection::GateShut(_)
+        | Rejection::OldGeneration { .. }
+        | Rejection::NotReady
+        | Rejection::NothingWhole(_)
+        | Rejection::Pinned => Pause::BackOff,
     }
 }

@@ -6,16 +6,17 @@ use std::{
     time::Duration,
 };
 
-use metrics::gauge;
 use routing_cache::{
     gate::Observation,
-    limits::Limits,
     live::Reader,
     model::{Epoch, Generation},
-    updater::Outcome,
-    wire::{Changes, Incoming, SnapshotCandidate},
+    updater::{Audit, Outcome},
+    wire::{Changes, SnapshotCandidate, StateAnswer},
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     SubscriptionOptions, acks,
@@ -23,12 +24,12 @@ use super::{
     dice,
     pace::{self, Backoff, RequestRate},
     pages::{Collected, Pages},
-    plan::{Ask, Pause, Plan},
+    plan::{Ask, News, Pause, Plan},
 };
 use crate::{
     clock,
-    orchestrator::{Ack, Failure, HttpClient, State},
-    telemetry::names,
+    orchestrator::{Failure, HttpClient, State},
+    telemetry::limits::{LimitWatch, Usage},
     updates::{Standing, UpdaterGone, Updates},
 };
 
@@ -39,7 +40,10 @@ struct Server<'a> {
     reader: &'a Reader,
     options: &'a SubscriptionOptions,
     standing: watch::Sender<Standing>,
-    acks: watch::Sender<Option<Ack>>,
+    /// The update that is to be acknowledged next, and what became of it.
+    acks: watch::Sender<Option<((Epoch, Generation), Outcome)>>,
+    /// What the orchestrator says of its table.
+    told: watch::Sender<Option<(Epoch, Generation)>>,
     rate: Mutex<RequestRate>,
 }
 
@@ -49,7 +53,14 @@ struct Table {
     backoff: Backoff,
     complaint: Complaint,
     acked: Option<(Epoch, Generation)>,
+    watch: LimitWatch,
 }
+
+/// Before an answer that was refused for good is looked at again although the orchestrator says nothing else: an
+/// operator may have taken an epoch back, or changed a limit.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// Before another comparison, where the table was on its way at the last one.
+const AUDIT_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// An answer to a table request, ready to be judged.
 enum Answer {
@@ -70,8 +81,8 @@ pub(super) async fn follow(
         Ok(standing) => watch::Sender::new(standing),
         Err(gone) => return gone,
     };
-    let (acks, rate) = (watch::Sender::new(None), Mutex::default());
-    let server = Server { client, updates, reader, options, standing, acks, rate };
+    let (acks, told, rate) = (watch::Sender::new(None), watch::Sender::new(None), Mutex::default());
+    let server = Server { client, updates, reader, options, standing, acks, told, rate };
     let ended = tokio::select! {
         ended = server.poll_state() => ended,
         ended = server.poll_readiness() => ended,
@@ -86,6 +97,7 @@ pub(super) async fn follow(
 impl Server<'_> {
     async fn poll_state(&self) -> Ended {
         let mut complaint = Complaint::new("state");
+        let mut audit_at = Instant::now() + pace::jittered(self.options.audit_every, dice());
         loop {
             self.slot().await;
             let answer = self.client.state().await;
@@ -94,9 +106,30 @@ impl Server<'_> {
                 Err(failure) => complaint.failed(failure),
             }
             let rest = self.rest(answer.as_ref().err());
-            self.observe(seen(answer)).await?;
+            let (seen, told) = seen(answer);
+            self.observe(seen).await?;
+            if let Some(told) = told {
+                self.told.send_replace(Some((told.epoch.clone(), told.generation)));
+                if Instant::now() >= audit_at {
+                    audit_at = Instant::now() + self.audit(told).await?;
+                }
+            }
             sleep(rest).await;
         }
+    }
+
+    /// Compares what was received with what the orchestrator has; how long until the next time.
+    async fn audit(&self, told: StateAnswer) -> Result<Duration, UpdaterGone> {
+        let next = match self.updates.audit(told).await? {
+            Audit::Same => self.options.audit_every,
+            Audit::NotComparable => self.options.audit_every.min(AUDIT_AGAIN_AFTER),
+            Audit::Drifted => {
+                // The long poll that is under way ends by this: only a snapshot will do now.
+                self.standing.send_replace(self.updates.standing().await?);
+                self.options.audit_every
+            }
+        };
+        Ok(pace::jittered(next, dice()))
     }
 
     async fn poll_readiness(&self) -> Ended {
@@ -120,21 +153,37 @@ impl Server<'_> {
     async fn follow_table(&self) -> Ended {
         let mut table = Table::default();
         loop {
-            self.wants_answers(true).await;
+            self.wants_answers().await;
             let standing = self.updates.standing().await?;
             let ask = table.plan.ask(&standing);
             let answer = tokio::select! {
-                answer = self.request(&ask) => answer,
+                answer = self.request(&ask, &mut table.watch) => answer,
                 // An answer that is still under way when the gate shuts would not be taken. A new request, once it
                 // opens again, also cannot hang on a connection that died meanwhile.
-                () = self.wants_answers(false) => continue,
+                () = self.is_outdated(&ask) => continue,
             };
             let pause = match answer {
                 Ok(answer) => self.judge(&mut table, &ask, answer).await?,
                 Err(failure) => self.failed(&mut table, &ask, failure).await?,
             };
             sleep(table.rest(pause, standing.has_table)).await;
+            if let (Pause::UntilNews(news), Some(refused)) = (pause, &table.acked) {
+                self.news(news, refused).await;
+            }
         }
+    }
+
+    /// Returns once the orchestrator says that it has something else than what was refused, or after a while.
+    async fn news(&self, news: News, refused: &(Epoch, Generation)) {
+        let is_news = |told: &Option<(Epoch, Generation)>| match (told, news) {
+            (Some((epoch, _)), News::OtherEpoch) => *epoch != refused.0,
+            // A replica that lags has nothing new to say.
+            (Some((epoch, generation)), News::OtherTable) => *epoch != refused.0 || *generation > refused.1,
+            (None, _) => false,
+        };
+        let mut told = self.told.subscribe();
+        // ignored: either there is news, or the time is over
+        let _ = timeout(pace::jittered(REFUSED_FOR, dice()), told.wait_for(is_news)).await;
     }
 
     async fn send_acks(&self) -> Ended {
@@ -143,8 +192,10 @@ impl Server<'_> {
         loop {
             // ignored: the sender lives as long as `self`
             let _ = acks.changed().await;
-            let Some(ack) = acks.borrow_and_update().clone() else { continue };
+            let Some((update, outcome)) = acks.borrow_and_update().clone() else { continue };
             self.slot().await;
+            let report = self.updates.current_report().await?;
+            let Some(ack) = acks::ack(&update, &outcome, &report, self.reader, self.options) else { continue };
             match self.client.ack(&ack).await {
                 Ok(()) => complaint.worked(),
                 Err(failure) if acks::has_none(&failure) => sleep(acks::NO_ACKS_FOR).await,
@@ -154,7 +205,7 @@ impl Server<'_> {
         }
     }
 
-    async fn request(&self, ask: &Ask) -> Result<Answer, Failure> {
+    async fn request(&self, ask: &Ask, watch: &mut LimitWatch) -> Result<Answer, Failure> {
         let limits = self.client.limits();
         let Ask::Changes(from) = ask else {
             self.slot().await;
@@ -164,7 +215,7 @@ impl Server<'_> {
         loop {
             self.slot().await;
             let page = self.client.changes(pages.since()).await?;
-            ratio("changes_bytes", page.bytes, limits.changes_bytes);
+            watch.show(Usage { limit: "changes_bytes", used: page.bytes, of: limits.changes_bytes, by: "" });
             if let Collected::Whole { changes, progress } = pages.add(page)? {
                 return Ok(Answer::Changes { changes, progress });
             }
@@ -173,7 +224,6 @@ impl Server<'_> {
 
     async fn judge(&self, table: &mut Table, ask: &Ask, answer: Answer) -> Result<Pause, UpdaterGone> {
         table.complaint.worked();
-        answer.measure(&self.client.limits());
         let (epoch, generation) = answer.update();
         let (outcome, progress) = match answer {
             Answer::Snapshot(candidate) => (self.updates.offer_snapshot(candidate).await?, true),
@@ -181,14 +231,7 @@ impl Server<'_> {
         };
         self.standing.send_replace(self.updates.standing().await?);
         if table.is_news(&outcome, &epoch, generation) {
-            let report = self.updates.report();
-            let ack = acks::ack((&epoch, generation), &outcome, &report, self.reader, self.options);
-            self.acks.send_if_modified(|last| {
-                ack.is_some() && {
-                    *last = ack;
-                    true
-                }
-            });
+            self.acks.send_replace(Some(((epoch, generation), outcome.clone())));
         }
         Ok(table.plan.judged(ask, &outcome, progress))
     }
@@ -207,10 +250,16 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Returns once the updater wants answers, or (`false`) no longer wants them.
-    async fn wants_answers(&self, wanted: bool) {
+    /// Returns once the updater wants answers.
+    async fn wants_answers(&self) {
         // ignored: the sender lives as long as `self`
-        let _ = self.standing.subscribe().wait_for(|s| s.wants_answers == wanted).await;
+        let _ = self.standing.subscribe().wait_for(|standing| standing.wants_answers).await;
+    }
+
+    /// Returns once the answer to `asked` would be of no use.
+    async fn is_outdated(&self, asked: &Ask) {
+        // ignored: the sender lives as long as `self`
+        let _ = self.standing.subscribe().wait_for(|standing| Plan::is_outdated(asked, standing)).await;
     }
 
     /// Waits until another request may be sent.
@@ -233,7 +282,13 @@ impl Server<'_> {
 impl Default for Table {
     fn default() -> Self {
         let complaint = Complaint::new("table");
-        Self { plan: Plan::default(), backoff: Backoff::default(), complaint, acked: None }
+        Self {
+            plan: Plan::default(),
+            backoff: Backoff::default(),
+            complaint,
+            acked: None,
+            watch: LimitWatch::default(),
+        }
     }
 }
 
@@ -247,7 +302,7 @@ impl Table {
                 }
                 Duration::ZERO
             }
-            Pause::BackOff => self.backoff.pause(has_table, dice()),
+            Pause::BackOff | Pause::UntilNews(_) => self.backoff.pause(has_table, dice()),
             Pause::For(delay) => pace::retry_after(delay, dice()),
         }
     }
@@ -268,36 +323,13 @@ impl Answer {
             Self::Changes { changes, .. } => (changes.epoch.clone(), changes.to),
         }
     }
-
-    /// Shows how near the limits it comes.
-    fn measure(&self, limits: &Limits) {
-        let apps = match self {
-            Self::Snapshot(candidate) => {
-                ratio("snapshot_bytes", candidate.bytes, limits.snapshot_bytes);
-                ratio("snapshot_apps", candidate.apps.len() as u64, limits.snapshot_apps);
-                &candidate.apps
-            }
-            Self::Changes { changes, .. } => &changes.upserts,
-        };
-        if let Some(largest) = largest(apps) {
-            ratio("app_bytes", largest, limits.app_bytes);
-        }
-    }
 }
 
-fn largest(apps: &[Incoming]) -> Option<u64> {
-    apps.iter().map(|app| app.bytes as u64).max()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 52 bits")]
-fn ratio(limit: &'static str, used: u64, of: u64) {
-    gauge!(names::TABLE_LIMIT_RATIO, names::LIMIT_LABEL => limit).set(used as f64 / of.max(1) as f64);
-}
-
-fn seen(answer: Result<State, Failure>) -> Observation {
+/// What the gate is told, and what else was said.
+fn seen(answer: Result<State, Failure>) -> (Observation, Option<StateAnswer>) {
     match answer {
-        Ok(State::Ready) => Observation::Ready,
-        Ok(State::NotReady(why)) | Err(Failure::NotReady(why)) => Observation::NotReady(why),
-        Err(failure) => Observation::Unanswered(failure.to_string()),
+        Ok(State::Ready(told)) => (Observation::Ready, Some(told)),
+        Ok(State::NotReady(why)) | Err(Failure::NotReady(why)) => (Observation::NotReady(why), None),
+        Err(failure) => (Observation::Unanswered(failure.to_string()), None),
     }
 }

@@ -9,12 +9,9 @@ use routing_cache::{
     gate::GateConfig,
     limits::Limits,
     live::Published,
-    model::{AppId, Digest, Epoch, Generation, Rev},
-    updater::{GuardConfig, Updater, UpdaterConfig},
-    wire::{
-        app_digest,
-        encode::{snapshot_app, snapshot_begin, snapshot_end},
-    },
+    model::{Digest, Epoch, Generation, Rev, app_digest},
+    updater::{GuardConfig, PoisonRules, Updater, UpdaterConfig},
+    wire::encode::{snapshot_app, snapshot_begin, snapshot_end},
 };
 use tokio::{
     task::JoinHandle,
@@ -61,15 +58,26 @@ fn config(limits: Limits) -> UpdaterConfig {
             max_invalid_apps: 5,
         },
         limits,
+        poison: PoisonRules { crashes: 3, within: Duration::from_secs(10) },
     }
 }
 
 impl Gateway {
     fn start(state_dir: &Path, limits: Limits, client: impl FnOnce(Reader) -> Client) -> Self {
+        Self::auditing(state_dir, limits, AUDIT_EVERY, client)
+    }
+
+    fn auditing(
+        state_dir: &Path,
+        limits: Limits,
+        audit_every: Duration,
+        client: impl FnOnce(Reader) -> Client,
+    ) -> Self {
         let (updater, reader, _) = Updater::boot(config(limits), state_dir, clock::now()).unwrap();
-        let (updates, _) = Updates::start(updater).unwrap();
+        let (updates, _) = Updates::start(updater, reader.clone(), state_dir).unwrap();
         let drain = Drain::default();
-        let options = SubscriptionOptions { gateway: "edge".into(), check_every: Duration::from_millis(50) };
+        let options =
+            SubscriptionOptions { gateway: "edge".into(), check_every: Duration::from_millis(50), audit_every };
         let client = client(reader.clone());
         let task = tokio::spawn(run(client, updates.clone(), reader.clone(), options, drain.watch()));
         Self { reader, updates, drain, task }
@@ -124,7 +132,7 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 fn ids(served: &Published) -> Vec<String> {
-    let mut ids: Vec<_> = served.table.iter().map(|app| app.id.to_string()).collect();
+    let mut ids: Vec<_> = served.table.iter().map(|app| app.id().to_owned()).collect();
     ids.sort();
     ids
 }
@@ -140,17 +148,25 @@ fn snapshot(generation: u64, ready: bool, apps: &[&str]) -> Vec<u8> {
     let mut body = snapshot_begin(&epoch, Generation(generation), ready, apps.len() as u64);
     let mut digest = Digest::default();
     for name in apps {
-        let (id, rev, document) = (AppId::new(name).unwrap(), Rev(generation), document(name));
-        digest = digest.plus(app_digest(&id, rev, document.as_bytes()));
-        snapshot_app(&mut body, &id, rev, document.as_bytes());
+        let (rev, document) = (Rev(generation), document(name));
+        digest = digest.plus(app_digest(name, rev, document.as_bytes()));
+        snapshot_app(&mut body, name, rev, document.as_bytes());
     }
     body.extend(snapshot_end(apps.len() as u64, digest));
     body
 }
 
 fn state(ready: bool) -> Answer {
+    state_of(ready, 1)
+}
+
+fn state_at(generation: u64) -> Answer {
+    state_of(true, generation)
+}
+
+fn state_of(ready: bool, generation: u64) -> Answer {
     let text = format!(
-        r#"{{"schema":1,"epoch":"{EPOCH}","generation":1,"ready":{ready},"reason":"because","apps":2,"digest":"{}","bytes":0}}"#,
+        r#"{{"schema":1,"epoch":"{EPOCH}","generation":{generation},"ready":{ready},"reason":"because","apps":2,"digest":"{}","bytes":0}}"#,
         Digest::default()
     );
     answer("200 OK", "", text)
@@ -306,6 +322,69 @@ async fn a_long_poll_that_hangs_ends_with_the_gate() {
     until("the gate is shut", || !gateway.updates.report().gate_open).await;
     good(&server, 2, &["blog", "new"]);
     gateway.until_serves(&["blog", "new"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_received_table_that_has_drifted_is_healed_by_a_snapshot_though_a_long_poll_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Scripted::start().await;
+    good(&server, 1, &["blog"]);
+    server.on(CHANGES, Answer::Stall(Vec::new()));
+    let client = http(server.url(), Limits::default(), DEADLINE * 10);
+    let audit_every = Duration::from_millis(100);
+    let gateway = Gateway::auditing(dir.path(), Limits::default(), audit_every, |_| Client::Http(client));
+    gateway.until_serves(&["blog"]).await;
+    until("a snapshot is asked for again", || server.count(SNAPSHOT) > 1).await;
+    assert_eq!(ids(&gateway.reader.load()), ["blog"]);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_table_is_pinned_readiness_is_asked_for_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, gateway) = serving(dir.path(), Limits::default()).await;
+    let state = gateway.updates.archive().load(Generation(1), None).unwrap();
+    gateway.updates.rollback(state).await.unwrap().unwrap();
+    let polls = server.count(STATE);
+    until("readiness is asked for", || server.count(STATE) > polls + 2).await;
+    let asked = (server.count(SNAPSHOT), server.count(CHANGES));
+    good(&server, 2, &["blog", "new", "shop"]);
+    until("readiness is asked for", || server.count(STATE) > polls + 5).await;
+    assert_eq!((server.count(SNAPSHOT), server.count(CHANGES)), asked);
+    assert_eq!(ids(&gateway.reader.load()), ["blog", "shop"]);
+    gateway.updates.unpin().await.unwrap().unwrap();
+    gateway.until_serves(&["blog", "new", "shop"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_refused_for_good_is_not_asked_for_again_until_there_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, gateway) = serving(dir.path(), Limits::default()).await;
+    let bad: Vec<String> = (0..9).map(|n| format!("bad_{n}")).collect();
+    let body = String::from_utf8(snapshot(2, true, &["blog", "shop"])).unwrap();
+    let (mut digest, mut lines) = (Digest::default(), String::new());
+    for name in &bad {
+        digest = digest.plus(app_digest(name, Rev(2), b"{}"));
+        lines.push_str(&format!("{{\"app\":\"{name}\",\"rev\":2,\"spec\":{{}}}}\n"));
+    }
+    let good_lines: Vec<&str> = body.lines().collect();
+    for name in ["blog", "shop"] {
+        digest = digest.plus(app_digest(name, Rev(2), document(name).as_bytes()));
+    }
+    let begin = good_lines[0].replace("\"apps\":2", "\"apps\":11");
+    let end = format!("{{\"end\":{{\"apps\":11,\"digest\":\"{digest}\"}}}}\n");
+    server.on(SNAPSHOT, ok(format!("{begin}\n{lines}{}\n{}\n{end}", good_lines[1], good_lines[2]).into_bytes()));
+    let asked = server.count(SNAPSHOT);
+    until("it is refused", || server.count(SNAPSHOT) > asked).await;
+    let (asked, polls) = (server.count(SNAPSHOT), server.count(STATE));
+    until("readiness is asked for", || server.count(STATE) > polls + 10).await;
+    assert!(server.count(SNAPSHOT) <= asked + 1, "{} after {asked}", server.count(SNAPSHOT));
+    assert_eq!(identity(&gateway.reader).2, Generation(1));
+    good(&server, 3, &["blog", "new", "shop"]);
+    server.on(STATE, state_at(3));
+    gateway.until_serves(&["blog", "new", "shop"]).await;
     gateway.stop().await;
 }
 

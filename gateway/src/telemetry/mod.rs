@@ -4,6 +4,7 @@
 //! its own by a bounded queue, or dropped and counted when that thread cannot keep up.
 
 pub mod access;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod names;

@@ -21,6 +21,8 @@ pub const LIMIT_LABEL: &str = "limit";
 pub const STATE: &str = "state";
 /// Label: which call of the orchestrator API, one of [`ORCHESTRATOR_CALLS`].
 pub const CALL: &str = "call";
+/// Label: how a table was written, one of [`SAVE_KINDS`].
+pub const KIND: &str = "kind";
 /// Label: the version of this program.
 pub const VERSION: &str = "version";
 
@@ -29,7 +31,11 @@ pub const TABLE_SOURCES: [&str; 5] = ["live", "snapshot", "handover", "operator"
 /// Values of [`OUTCOME`] for [`TABLE_UPDATES`].
 pub const UPDATE_OUTCOMES: [&str; 5] = ["published", "unchanged", "held", "rejected", "failed"];
 /// Values of [`LIMIT_LABEL`] for [`TABLE_LIMIT_RATIO`].
-pub const TABLE_LIMITS: [&str; 4] = ["app_bytes", "changes_bytes", "snapshot_bytes", "snapshot_apps"];
+pub const TABLE_LIMITS: [&str; 5] = ["app_bytes", "changes_bytes", "snapshot_bytes", "snapshot_apps", "store_bytes"];
+/// Values of [`OUTCOME`] for [`TABLE_AUDITS`].
+pub const AUDIT_OUTCOMES: [&str; 3] = ["same", "drifted", "not_comparable"];
+/// Values of [`KIND`]: one change appended to the journal, the whole table, or what had failed before once more.
+pub const SAVE_KINDS: [&str; 3] = ["append", "whole", "retry"];
 /// Values of [`LIMIT_LABEL`] for [`LIMIT`]: the keys of `[limits]`, durations in seconds.
 pub const LIMITS: [&str; 8] = [
     "max_connections",
@@ -164,7 +170,7 @@ metrics! {
     TABLE_ENDPOINTS = "table_endpoints", Gauge, Count, [], "Endpoints of all apps served.";
     TABLE_SOURCE = "table_source", Gauge, Count, [SOURCE], "1 for where the served table comes from.";
     TABLE_UNSAVED = "table_unsaved", Gauge, Count, [], "1 while the served table is not on disk.";
-    TABLE_SNAPSHOT_BYTES = "table_snapshot_bytes", Gauge, Bytes, [], "Size of the last snapshot written to disk.";
+    TABLE_SNAPSHOT_BYTES = "table_snapshot_bytes", Gauge, Bytes, [], "Size of the state folder's files after the last save.";
     TABLE_UPDATES = "table_updates_total", Counter, Count, [OUTCOME], "Updates offered by the orchestrator.";
     TABLE_UPDATE_DURATION = "table_update_duration_seconds", Histogram, Seconds, [],
         "From an update's offer to its publication, saving included.";
@@ -172,9 +178,25 @@ metrics! {
     TABLE_INVALID_APPS = "table_invalid_apps", Gauge, Count, [], "Apps whose last document is invalid.";
     TABLE_STALE_UPSERTS = "table_stale_upserts_total", Counter, Count, [], "Documents ignored for an old rev.";
     TABLE_LIMIT_RATIO = "table_limit_ratio", Gauge, Percent, [LIMIT_LABEL],
-        "How much of a limit was used by the last answer, 0 to 1 and over.";
+        "How much of a limit is used, 0 to 1 and over.";
     TABLE_RESURRECTIONS_REFUSED = "table_resurrections_refused_total", Counter, Count, [],
         "Upserts of deleted apps that were refused.";
+    TABLE_TOMBSTONES = "table_tombstones", Gauge, Count, [], "Deleted apps whose old revs may not come back.";
+    TABLE_PINNED = "table_pinned", Gauge, Count, [],
+        "1 while an operator has the table stay as it is (rollback, import).";
+    TABLE_POISONED = "table_poisoned", Gauge, Count, [],
+        "1 while a table after which this program crashed is kept out.";
+    TABLE_DOCUMENT_BYTES = "table_document_bytes", Gauge, Bytes, [], "Size of all documents served.";
+    TABLE_LARGEST_APP_BYTES = "table_largest_app_bytes", Gauge, Bytes, [], "Size of the largest document served.";
+    TABLE_STORE_BYTES = "table_store_bytes", Gauge, Bytes, [], "Size of all files of the state folder.";
+    TABLE_SAVES = "table_saves_total", Counter, Count, [KIND, OUTCOME],
+        "Attempts to write the table to disk: one change, or the whole of it.";
+    TABLE_COMPACTIONS = "table_compactions_total", Counter, Count, [OUTCOME],
+        "Journals that were folded into a new snapshot.";
+    TABLE_COMPACTION_DURATION = "table_compaction_seconds", Histogram, Seconds, [],
+        "How long a compaction took, in the background.";
+    TABLE_AUDITS = "table_audits_total", Counter, Count, [OUTCOME],
+        "Comparisons of what was received with what the orchestrator says that it has.";
 
     ORCHESTRATOR_GATE_OPEN = "orchestrator_gate_open", Gauge, Count, [], "1 while answers may change the table.";
     ORCHESTRATOR_READY = "orchestrator_ready", Gauge, Count, [], "1 while the orchestrator says that it is ready.";

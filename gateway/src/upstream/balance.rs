@@ -120,7 +120,9 @@ impl Balancer {
         healthy > 0 && healthy * 100 >= all * choice.rules.panic_percent as usize
     }
 
-    fn forget_with_the_registry(&mut self) {
+    /// Forgets what the registry has forgotten. A choice does so by itself; a worker that has none to make calls this
+    /// now and then.
+    pub fn forget_with_the_registry(&mut self) {
         let version = self.shared.version();
         if version != self.version {
             self.version = version;

@@ -1,28 +1,34 @@
 //! What is known of each endpoint's address, shared by all workers and the admin API.
 //!
 //! An address that is shared by two upstreams has one state: if it fails for one it fails for the other. States are made
-//! when they are first asked for, and forgotten by [`Endpoints::retain`].
+//! when they are first asked for, and forgotten once nobody has asked for them for [`FORGET_AFTER`] (see
+//! [`Endpoints::sweep`]). Nothing here walks a table: it may have a million apps, and another one every millisecond.
 //!
 //! Ejection is passive: requests that fail in a row take an endpoint out for a while. It is never the last healthy one
 //! of the upstream the failing request was for, and whoever picks may still use ejected ones when none else is left.
 
 use std::{
-    collections::HashSet,
+    hash::BuildHasher,
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use routing_cache::{
-    model::{Address, Upstream},
-    table::Table,
-};
+use routing_cache::model::{Address, Upstream};
 
 use crate::config::UpstreamConfig;
+
+/// A state that nobody used for so long is forgotten. Longer than [`MAX_EJECTION`], so that it takes no ejection's
+/// history with it that would still count.
+pub const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+/// Parts of the registry, each with a lock of its own: a sweep of a million states holds up nobody for longer than a
+/// sixty-fourth of it takes.
+const SHARDS: usize = 64;
 
 /// The longest ejection, however often an endpoint returned and failed again. Source: configuration.md, `eject_for`.
 pub const MAX_EJECTION: Duration = Duration::from_secs(300);
@@ -31,27 +37,30 @@ pub const MAX_EJECTION: Duration = Duration::from_secs(300);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Those nothing is known against.
-    pub healthy: usize,
+    pub healthy: u64,
     /// Failed by their active check; there is none in this version.
-    pub unhealthy: usize,
+    pub unhealthy: u64,
     /// Out for a while, after failures in a row.
-    pub ejected: usize,
+    pub ejected: u64,
     /// Taken out by an operator; not in this version.
-    pub banned: usize,
+    pub banned: u64,
 }
 
 /// All endpoints that requests went to.
 #[derive(Debug)]
 pub struct Endpoints {
-    states: RwLock<HashMap<Address, Arc<EndpointState>, RandomState>>,
+    seed: RandomState,
+    shards: [RwLock<States>; SHARDS],
+    /// Those that were ejected last, some of them back by now. Found here without a walk over all.
+    ejected: Mutex<States>,
     /// Grows when states are forgotten, so that workers forget them too.
     version: AtomicU64,
     /// No endpoint is ejected after this time, in milliseconds since `begun`.
     none_ejected_after: AtomicU64,
-    /// Endpoints of the table, as of the last `retain`.
-    total: AtomicUsize,
     begun: Instant,
 }
+
+type States = HashMap<Address, Arc<EndpointState>, RandomState>;
 
 /// One address. On a cache line of its own: every worker writes to it for every request.
 #[derive(Debug)]
@@ -68,6 +77,8 @@ pub struct EndpointState {
     ejected_until: AtomicU64,
     /// In milliseconds since `begun`.
     ejected_since: AtomicU64,
+    /// Since when a sweep has found it unused, in milliseconds since `begun`; 0: it was used since.
+    idle_since: AtomicU64,
     begun: Instant,
 }
 
@@ -78,10 +89,11 @@ pub struct InFlight(Arc<EndpointState>);
 impl Default for Endpoints {
     fn default() -> Self {
         Self {
-            states: RwLock::default(),
+            seed: RandomState::default(),
+            shards: std::array::from_fn(|_| RwLock::default()),
+            ejected: Mutex::default(),
             version: AtomicU64::new(0),
             none_ejected_after: AtomicU64::new(0),
-            total: AtomicUsize::new(0),
             begun: Instant::now(),
         }
     }
@@ -100,40 +112,47 @@ impl Endpoints {
         if let Some(state) = self.known(address) {
             return state;
         }
-        let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.shard(address).write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(states.entry(address.clone()).or_insert_with(|| Arc::new(EndpointState::new(self.begun))))
     }
 
-    /// The state of `address`, if requests ever went there.
+    /// The state of `address`, if requests went there of late.
     #[must_use]
     pub fn known(&self, address: &Address) -> Option<Arc<EndpointState>> {
-        self.states.read().unwrap_or_else(PoisonError::into_inner).get(address).cloned()
+        self.shard(address).read().unwrap_or_else(PoisonError::into_inner).get(address).cloned()
     }
 
-    /// Forgets addresses that are no longer in `table` and that no request is at, and learns how many there are. It walks
-    /// the whole table, so it is nothing for a worker's thread.
-    pub fn retain(&self, table: &Table) {
-        self.total.store(table.endpoints(), Relaxed);
-        let mut gone = self.unused();
-        let apps = table.iter().flat_map(|app| &app.spec.upstreams);
-        for endpoint in apps.flat_map(|upstream| &upstream.endpoints) {
-            gone.remove(&endpoint.address);
+    /// Forgets what was not used since it was found unused [`FORGET_AFTER`] ago. What a request is at, and what is
+    /// ejected, is in use. To be called every minute or so, not by a worker's thread.
+    pub fn sweep(&self, now: Instant) {
+        self.ejected_states().retain(|_, state| state.is_ejected(now));
+        let mut forgotten = 0;
+        for shard in &self.shards {
+            let mut states = shard.write().unwrap_or_else(PoisonError::into_inner);
+            let before = states.len();
+            states.retain(|_, state| !state.is_forgettable(now));
+            forgotten += before - states.len();
+            if states.len() < states.capacity() / 4 {
+                states.shrink_to_fit();
+            }
         }
-        if gone.is_empty() {
-            return;
+        if forgotten > 0 {
+            self.version.fetch_add(1, Relaxed);
         }
-        self.states.write().unwrap_or_else(PoisonError::into_inner).retain(|address, _| !gone.contains(address));
-        self.version.fetch_add(1, Relaxed);
     }
 
-    /// Endpoints by state. One nobody asked yet is healthy: nothing is known against it.
+    /// The endpoints by state of a table that has `all`. One nobody asked yet is healthy: nothing is known against it.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        let now = Instant::now();
-        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
-        let ejected = states.values().filter(|state| state.is_ejected(now)).count();
-        let healthy = self.total.load(Relaxed).max(states.len()) - ejected;
-        Counts { healthy, ejected, ..Counts::default() }
+    pub fn counts(&self, all: u64) -> Counts {
+        let ejected = self.ejected(Instant::now()).len() as u64;
+        Counts { healthy: all.saturating_sub(ejected), ejected, ..Counts::default() }
+    }
+
+    /// The endpoints that are ejected now.
+    #[must_use]
+    pub fn ejected(&self, now: Instant) -> Vec<Address> {
+        let states = self.ejected_states();
+        states.iter().filter(|(_, state)| state.is_ejected(now)).map(|(address, _)| address.clone()).collect()
     }
 
     /// Notes a gateway-class failure at `failed`, an endpoint of `upstream`. True when it was ejected for it.
@@ -142,7 +161,12 @@ impl Endpoints {
         if failures < rules.eject_after || failed.is_ejected(now) || !self.may_eject(upstream, failed, rules, now) {
             return false;
         }
-        self.none_ejected_after.fetch_max(failed.eject(rules.eject_for, now), Relaxed);
+        let until = failed.eject(rules.eject_for, now);
+        for endpoint in &upstream.endpoints {
+            let state = self.known(&endpoint.address).filter(|state| std::ptr::eq(Arc::as_ptr(state), failed));
+            state.and_then(|state| self.ejected_states().insert(endpoint.address.clone(), state));
+        }
+        self.none_ejected_after.fetch_max(until, Relaxed);
         true
     }
 
@@ -157,20 +181,24 @@ impl Endpoints {
         self.version.load(Relaxed)
     }
 
-    /// Addresses that no request is at.
-    fn unused(&self) -> HashSet<Address> {
-        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
-        states.iter().filter(|(_, state)| state.in_flight() == 0).map(|(address, _)| address.clone()).collect()
+    fn shard(&self, address: &Address) -> &RwLock<States> {
+        // The upper bits: a table's own places are chosen by the lower ones.
+        let number = (self.seed.hash_one(address) >> 32) as usize % SHARDS;
+        let [first, ..] = &self.shards;
+        self.shards.get(number).unwrap_or(first)
+    }
+
+    fn ejected_states(&self) -> MutexGuard<'_, States> {
+        self.ejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// At least one other endpoint stays healthy, and the share of ejected ones stays within its limit.
     fn may_eject(&self, upstream: &Upstream, failed: &EndpointState, rules: &UpstreamConfig, now: Instant) -> bool {
-        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
         let (mut all, mut ejected, mut others) = (0_usize, 1_usize, 0_usize);
         for endpoint in upstream.endpoints.iter().filter(|endpoint| endpoint.weight > 0) {
             all += 1;
-            match states.get(&endpoint.address) {
-                Some(state) if std::ptr::eq(Arc::as_ptr(state), failed) => {}
+            match self.known(&endpoint.address) {
+                Some(state) if std::ptr::eq(Arc::as_ptr(&state), failed) => {}
                 Some(state) if state.is_ejected(now) => ejected += 1,
                 _ => others += 1,
             }
@@ -188,6 +216,7 @@ impl EndpointState {
             turn: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             ejected_since: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
             begun,
         }
     }
@@ -196,6 +225,10 @@ impl EndpointState {
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
+        // Written only when it changes; the line is this worker's already.
+        if self.idle_since.load(Relaxed) != 0 {
+            self.idle_since.store(0, Relaxed);
+        }
         InFlight(Arc::clone(self))
     }
 
@@ -238,6 +271,20 @@ impl EndpointState {
         let since = self.ejected_since.load(Relaxed);
         let ever = self.ejected_until.load(Relaxed) != 0;
         ever.then(|| Duration::from_millis(millis(self.begun, now).saturating_sub(since)))
+    }
+
+    /// True when it was found unused [`FORGET_AFTER`] ago and was not used since. Notes when it is found unused.
+    fn is_forgettable(&self, now: Instant) -> bool {
+        if self.in_flight() > 0 || self.is_ejected(now) {
+            self.idle_since.store(0, Relaxed);
+            return false;
+        }
+        // At least 1: 0 means that it was used.
+        let now = millis(self.begun, now).max(1);
+        match self.idle_since.compare_exchange(0, now, Relaxed, Relaxed) {
+            Ok(_) => false,
+            Err(since) => u128::from(now.saturating_sub(since)) >= FORGET_AFTER.as_millis(),
+        }
     }
 
     /// Takes it out and returns until when. Each time in a row is twice as long as the one before; after a quiet time as

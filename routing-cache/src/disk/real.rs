@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Disk, LOCK_FILE, Lock, LockError, StagedFile};
+use super::{Disk, LOCK_FILE, Lock, LockError, ReadFile, StagedFile};
 
 /// Folders are for the owner alone: a snapshot tells every app's inner addresses.
 const FOLDER_MODE: u32 = 0o700;
@@ -80,8 +80,22 @@ impl Disk for RealDisk {
         Ok(bytes.into())
     }
 
+    fn open(&self, file: &Path) -> io::Result<Box<dyn ReadFile>> {
+        let file = File::open(file)?;
+        let length = file.metadata()?.len();
+        Ok(Box::new(Reading { file, length }))
+    }
+
+    fn append_to(&self, file: &Path) -> io::Result<Box<dyn StagedFile>> {
+        Ok(Box::new(OpenOptions::new().append(true).open(file)?))
+    }
+
+    fn size(&self, file: &Path) -> io::Result<u64> {
+        Ok(file.metadata()?.len())
+    }
+
     fn create(&self, file: &Path) -> io::Result<Box<dyn StagedFile>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(file)?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(file)?;
         Ok(Box::new(file))
     }
 
@@ -101,6 +115,38 @@ impl Disk for RealDisk {
 impl StagedFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+/// A file that is open for reading.
+#[derive(Debug)]
+struct Reading {
+    file: File,
+    length: u64,
+}
+
+impl Read for Reading {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read(into)
+    }
+}
+
+impl ReadFile for Reading {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The system's file reads into the room of a vector without making it zero first.
+    fn read_onto(&mut self, into: &mut Vec<u8>, length: usize) -> io::Result<usize> {
+        (&self.file).take(length as u64).read_to_end(into)
     }
 }
 

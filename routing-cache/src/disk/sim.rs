@@ -3,6 +3,8 @@
 //! # The fault model
 //! - Bytes written and not synced are, after [`SimDisk::crash`], lost; or torn at any byte; or there in length, with
 //!   zeros from some byte on or in one place; or all there. Synced bytes stay.
+//! - A write may put down only a part and say so, as write(2) may. A file that was cut off and not synced since may be
+//!   as long as it was before.
 //! - Files created, renamed and removed in a folder that was not synced since: any of these changes may be lost, each
 //!   for itself. A rename is lost or done, never half. Folders made by `create_folder` stay.
 //! - An operation may fail ([`SimDisk::fail`]): with no space left, a write may have put down a part. After a failed
@@ -22,12 +24,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
-use super::{Disk, Lock, LockError, StagedFile};
+use super::{Disk, Lock, LockError, ReadFile, StagedFile};
 
 pub use state::Failure;
 use state::{FileId, Operation, State, Verdict};
+
+/// One in so many writes is short.
+const SHORT_WRITES: usize = 8;
 
 /// The simulated disk; see the module for what it does to its users.
 #[derive(Clone, Debug)]
@@ -76,6 +81,12 @@ impl SimDisk {
     /// Changes one byte of a file, on the disk itself. False when there is no such byte.
     pub fn rot(&self, file: &Path, at: usize, flip: u8) -> bool {
         self.state().rot(file, at, flip)
+    }
+
+    /// Another disk, just as this one is now.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().clone())))
     }
 
     /// Somebody removes the folder with all that is in it, durably.
@@ -131,6 +142,20 @@ impl Disk for SimDisk {
         })
     }
 
+    fn open(&self, file: &Path) -> io::Result<Box<dyn ReadFile>> {
+        let content = self.step(Operation::Read, |state| state.content(file))?;
+        Ok(Box::new(SimReading { disk: self.clone(), length: content.len() as u64, rest: content }))
+    }
+
+    fn append_to(&self, file: &Path) -> io::Result<Box<dyn StagedFile>> {
+        let id = self.step(Operation::Change, |state| state.id(file))?;
+        Ok(Box::new(SimFile { disk: self.clone(), id }))
+    }
+
+    fn size(&self, file: &Path) -> io::Result<u64> {
+        self.step(Operation::Read, |state| Ok(state.content(file)?.len() as u64))
+    }
+
     fn create(&self, file: &Path) -> io::Result<Box<dyn StagedFile>> {
         let id = self.step(Operation::Grow, |state| state.create(file))?;
         Ok(Box::new(SimFile { disk: self.clone(), id }))
@@ -162,7 +187,11 @@ impl io::Write for SimFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.disk.state();
         match state.verdict(Operation::Grow) {
-            Verdict::Done => Ok(state.append(self.id, bytes)),
+            Verdict::Done => {
+                let short = bytes.len() > 1 && state.below(SHORT_WRITES) == 0;
+                let part = if short { 1 + state.below(bytes.len() - 1) } else { bytes.len() };
+                Ok(state.append(self.id, bytes.get(..part).unwrap_or(bytes)))
+            }
             Verdict::Fails(error) | Verdict::PowerGoes(error) => {
                 let part = state.below(bytes.len() + 1);
                 state.append(self.id, bytes.get(..part).unwrap_or_default());
@@ -188,6 +217,48 @@ impl StagedFile for SimFile {
             state.give_up(id);
         }
         synced
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let id = self.id;
+        self.disk.step(Operation::Change, |state| {
+            state.truncate(id, length);
+            Ok(())
+        })
+    }
+}
+
+/// A file of the simulated disk, open for reading; it is seen as it was when it was opened.
+struct SimReading {
+    disk: SimDisk,
+    rest: Bytes,
+    length: u64,
+}
+
+impl io::Read for SimReading {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let wanted = into.len().min(self.rest.len());
+        let read =
+            self.disk.step(Operation::Read, |state| Ok(if wanted > 1 { 1 + state.below(wanted) } else { wanted }))?;
+        self.rest.split_to(read).copy_to_slice(into.get_mut(..read).unwrap_or_default());
+        Ok(read)
+    }
+}
+
+impl ReadFile for SimReading {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read_onto(&mut self, into: &mut Vec<u8>, length: usize) -> io::Result<usize> {
+        let wanted = length.min(self.rest.len());
+        self.disk.step(Operation::Read, |_| Ok(()))?;
+        into.extend_from_slice(&self.rest.split_to(wanted));
+        Ok(wanted)
     }
 }
 

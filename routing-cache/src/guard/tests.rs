@@ -96,6 +96,26 @@ fn shrink_ok_releases_down_to_its_number_of_apps_and_no_further() {
 }
 
 #[test]
+fn an_app_that_is_away_and_held_as_well_is_counted_once() {
+    let mut guard = guard();
+    take(&mut guard, 200, 0..40, 0);
+    guard.set_held(&id(7), true);
+    let held = Shrink { held: 1, ..losing(200, 10) };
+    assert_eq!(guard.judge(&held, at(1)), Verdict::Let, "50 of 200");
+    guard.set_held(&id(7), false);
+    assert!(is_held(guard.judge(&held, at(1))), "40, one that is held, and 10");
+    guard.set_held(&id(8), true);
+    guard.saw(160, at(62));
+    assert!(is_held(guard.judge(&Shrink { held: 1, ..losing(160, 50) }, at(62))), "what is past is not away");
+}
+
+#[test]
+fn a_verdict_says_its_evidence_in_words() {
+    let verdict = guard().judge(&losing(6000, 1500), at(0));
+    assert_eq!(verdict.to_string(), "held: 25.0 % of 6000 apps would be gone within 3600 s, 4500 would be left");
+}
+
+#[test]
 fn an_approval_starts_the_hour_anew() {
     let mut guard = guard();
     take(&mut guard, 200, 0..50, 0);

@@ -1,6 +1,7 @@
 //! The sliding hour: how many apps were taken away in it and are still away, and how many there were at most.
 //!
-//! It keeps times to the minute, rounded so that nothing leaves the hour early.
+//! It keeps times to the minute, rounded so that nothing leaves the hour early. Each app costs as much when it goes and
+//! when it is forgotten, and nothing in between.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,83 +21,148 @@ const MAX_NAMES: usize = 1_000_000;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Window {
-    /// Minute -> apps taken away in it whose names are not known.
-    nameless: BTreeMap<u64, u64>,
-    /// App -> the minute it was taken away in.
-    named: HashMap<AppId, u64>,
-    /// Minute -> the largest number of apps seen in it.
-    most: BTreeMap<u64, u64>,
+    minutes: BTreeMap<u64, Minute>,
+    /// The apps that are away and known by name.
+    names: HashMap<AppId, Away>,
+    /// How many of them are held as well.
+    held: u64,
+    /// Ids in all minutes.
+    listed: usize,
+}
+
+/// What happened in a minute.
+#[derive(Clone, Debug, Default)]
+struct Minute {
+    /// Apps taken away in it that still are.
+    away: u64,
+    /// The largest number of apps seen in it.
+    most: u64,
+    /// Who was taken away; some may be back.
+    ids: Vec<AppId>,
+}
+
+/// An app that is away.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    /// Since which minute.
+    minute: u64,
+    /// It is served without endpoints, and more that was asked for is held.
+    held: bool,
 }
 
 impl Window {
     pub(super) fn restore(taken: &[(WallTime, u64)], most_apps: u64, now: WallTime) -> Self {
         let mut window = Self::default();
         for (at, count) in taken {
-            let sum = window.nameless.entry(minute(*at)).or_default();
-            *sum = sum.saturating_add(*count);
+            let minute = window.minute(minute(*at));
+            minute.away = minute.away.saturating_add(*count);
         }
-        window.most.insert(minute(now), most_apps);
+        window.minute(minute(now)).most = most_apps;
         window.settle(now);
         window
     }
 
     pub(super) fn away(&self, now: WallTime) -> u64 {
-        self.taken(now).iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+        self.within(now).fold(0, |sum, (_, minute)| sum.saturating_add(minute.away))
     }
 
     pub(super) fn most_apps(&self, now: WallTime) -> u64 {
-        self.most.iter().filter(|(at, _)| is_within(**at, now)).map(|(_, apps)| *apps).max().unwrap_or(0)
+        self.within(now).map(|(_, minute)| minute.most).max().unwrap_or(0)
+    }
+
+    /// How many apps are held that are counted as away.
+    pub(super) fn held(&self) -> u64 {
+        self.held
     }
 
     pub(super) fn taken(&self, now: WallTime) -> Vec<(WallTime, u64)> {
-        let mut sums: BTreeMap<u64, u64> = BTreeMap::new();
-        let named = self.named.values().map(|at| (at, &1));
-        for (at, count) in self.nameless.iter().chain(named).filter(|(at, _)| is_within(**at, now)) {
-            let sum = sums.entry(*at).or_default();
-            *sum = sum.saturating_add(*count);
-        }
-        sums.into_iter().map(|(at, count)| (WallTime(at.saturating_mul(GRAIN_MS)), count)).collect()
+        let taken = self.within(now).filter(|(_, minute)| minute.away > 0);
+        taken.map(|(at, minute)| (WallTime(at.saturating_mul(GRAIN_MS)), minute.away)).collect()
     }
 
     pub(super) fn saw(&mut self, apps: u64, now: WallTime) {
-        self.settle(now);
-        let most = self.most.entry(minute(now)).or_default();
-        *most = apps.max(*most);
+        let minute = self.minute(minute(now));
+        minute.most = apps.max(minute.most);
     }
 
     pub(super) fn took_away(&mut self, id: AppId, now: WallTime) {
-        if self.named.len() < MAX_NAMES {
-            self.named.insert(id, minute(now));
-        } else {
-            *self.nameless.entry(minute(now)).or_default() += 1;
+        self.came_back(&id);
+        let at = minute(now);
+        let named = self.listed < MAX_NAMES;
+        self.listed += usize::from(named);
+        let minute = self.minute(at);
+        minute.away = minute.away.saturating_add(1);
+        if named {
+            minute.ids.push(id.clone());
+            self.names.insert(id, Away { minute: at, held: false });
         }
     }
 
     pub(super) fn is_away(&self, id: &AppId, now: WallTime) -> bool {
-        self.named.get(id).is_some_and(|at| is_within(*at, now))
+        self.names.get(id).is_some_and(|away| is_within(away.minute, now))
     }
 
     pub(super) fn came_back(&mut self, id: &AppId) {
-        self.named.remove(id);
+        let Some(away) = self.names.remove(id) else { return };
+        self.held -= u64::from(away.held);
+        if let Some(minute) = self.minutes.get_mut(&away.minute) {
+            minute.away = minute.away.saturating_sub(1);
+        }
+    }
+
+    /// Every app that `is_back` is not away.
+    pub(super) fn bring_back(&mut self, is_back: impl Fn(&AppId) -> bool) {
+        let back: Vec<AppId> = self.names.keys().filter(|id| is_back(id)).cloned().collect();
+        back.iter().for_each(|id| self.came_back(id));
+    }
+
+    pub(super) fn set_held(&mut self, id: &AppId, held: bool) {
+        let Some(away) = self.names.get_mut(id).filter(|away| away.held != held) else { return };
+        away.held = held;
+        self.held = if held { self.held + 1 } else { self.held.saturating_sub(1) };
     }
 
     /// Forgets what is past, and moves what the clock now calls the future to now, so that it can become past.
-    fn settle(&mut self, now: WallTime) {
+    pub(super) fn settle(&mut self, now: WallTime) {
+        while let Some((at, past)) = self.minutes.pop_first() {
+            if is_within(at, now) {
+                self.minutes.insert(at, past);
+                break;
+            }
+            self.listed = self.listed.saturating_sub(past.ids.len());
+            past.ids.iter().for_each(|id| self.forget(id, at));
+        }
         let this = minute(now);
-        self.named.retain(|_, at| is_within(*at, now));
-        self.named.values_mut().for_each(|at| *at = this.min(*at));
-        self.nameless = settled(&self.nameless, now, u64::saturating_add);
-        self.most = settled(&self.most, now, u64::max);
+        for (at, ahead) in self.minutes.split_off(&this.saturating_add(1)) {
+            self.move_to(this, at, ahead);
+        }
     }
-}
 
-fn settled(minutes: &BTreeMap<u64, u64>, now: WallTime, both: fn(u64, u64) -> u64) -> BTreeMap<u64, u64> {
-    let mut kept = BTreeMap::new();
-    for (at, value) in minutes.iter().filter(|(at, _)| is_within(**at, now)) {
-        let there = kept.entry(minute(now).min(*at)).or_default();
-        *there = both(*there, *value);
+    fn forget(&mut self, id: &AppId, at: u64) {
+        if self.names.get(id).is_some_and(|away| away.minute == at) {
+            self.came_back(id);
+        }
     }
-    kept
+
+    fn move_to(&mut self, this: u64, at: u64, from: Minute) {
+        for id in &from.ids {
+            if let Some(away) = self.names.get_mut(id).filter(|away| away.minute == at) {
+                away.minute = this;
+            }
+        }
+        let to = self.minute(this);
+        to.away = to.away.saturating_add(from.away);
+        to.most = to.most.max(from.most);
+        to.ids.extend(from.ids);
+    }
+
+    fn minute(&mut self, at: u64) -> &mut Minute {
+        self.minutes.entry(at).or_default()
+    }
+
+    fn within(&self, now: WallTime) -> impl Iterator<Item = (u64, &Minute)> {
+        self.minutes.iter().filter(move |(at, _)| is_within(**at, now)).map(|(at, minute)| (*at, minute))
+    }
 }
 
 fn minute(at: WallTime) -> u64 {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{AppId, Digest, ErrorPages, HostPattern, Rev, Route, Upstream};
+use super::{AppId, ErrorPages, HostPattern, Rev, Route, Upstream};
 
 /// A valid app document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +32,6 @@ pub struct App {
     pub id: AppId,
     /// The document's number.
     pub rev: Rev,
-    /// Its number in the table's digest.
-    pub digest: Digest,
     /// The document's exact bytes, as sent.
     pub document: Bytes,
     /// The document, read.

@@ -5,8 +5,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use super::HostRef;
+
 /// The longest DNS name in text, in bytes. Source: RFC 1035, 2.3.4 (255 octets on the wire).
 pub const MAX_HOST_BYTES: usize = 253;
+/// The longest label of a DNS name, in bytes. Source: RFC 1035, 2.3.4.
+const MAX_LABEL_BYTES: usize = 63;
 
 /// A host an app claims.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,9 +51,19 @@ impl FromStr for HostPattern {
     type Err = HostPatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        HostRef::parse(text).map(HostRef::to_pattern)
+    }
+}
+
+impl<'a> HostRef<'a> {
+    /// Reads a host as it stands in a document, without a copy of it.
+    ///
+    /// # Errors
+    /// When it is not a host that an app may claim.
+    pub fn parse(text: &'a str) -> Result<Self, HostPatternError> {
         let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |name| (name, true));
         check_name(name)?;
-        Ok(if wildcard { Self::Wildcard(Arc::from(name)) } else { Self::Exact(Arc::from(name)) })
+        Ok(Self { name, wildcard })
     }
 }
 
@@ -60,15 +74,37 @@ fn check_name(name: &str) -> Result<(), HostPatternError> {
     if name.len() > MAX_HOST_BYTES {
         return Err(HostPatternError::TooLong { length: name.len() });
     }
+    if is_name(name.as_bytes()) { Ok(()) } else { Err(what_is_wrong(name)) }
+}
+
+/// Whether these are the labels of a lower-case DNS name, and the dots between them; in one pass.
+fn is_name(name: &[u8]) -> bool {
+    let (mut label, mut last) = (0, b'.');
+    for &byte in name {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => label += 1,
+            b'-' if label > 0 => label += 1,
+            b'.' if is_label(label, last) => label = 0,
+            _ => return false,
+        }
+        last = byte;
+    }
+    is_label(label, last)
+}
+
+/// Whether a label of so many bytes may end with this one.
+fn is_label(length: usize, last: u8) -> bool {
+    (1..=MAX_LABEL_BYTES).contains(&length) && last != b'-'
+}
+
+/// Names the first character that is not allowed, else the first label that is none.
+fn what_is_wrong(name: &str) -> HostPatternError {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     if let Some(character) = name.chars().find(|&c| !allowed(c)) {
-        return Err(HostPatternError::Character { character });
+        return HostPatternError::Character { character };
     }
-    let bad = |l: &str| l.is_empty() || l.len() > 63 || l.starts_with('-') || l.ends_with('-');
-    match name.split('.').find(|label| bad(label)) {
-        Some(label) => Err(HostPatternError::Label { label: label.to_owned() }),
-        None => Ok(()),
-    }
+    let label = name.split('.').find(|label| !is_name(label.as_bytes())).unwrap_or_default();
+    HostPatternError::Label { label: label.to_owned() }
 }
 
 impl fmt::Display for HostPattern {

@@ -30,7 +30,7 @@ pub enum IdError {
     Control,
 }
 
-fn check_id(text: &str, limit: usize) -> Result<Arc<str>, IdError> {
+fn check_id(text: &str, limit: usize) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }
@@ -40,7 +40,7 @@ fn check_id(text: &str, limit: usize) -> Result<Arc<str>, IdError> {
     if text.chars().any(char::is_control) {
         return Err(IdError::Control);
     }
-    Ok(Arc::from(text))
+    Ok(())
 }
 
 impl AppId {
@@ -49,13 +49,27 @@ impl AppId {
     /// # Errors
     /// When it is empty, too long, or holds a control character.
     pub fn new(text: &str) -> Result<Self, IdError> {
-        check_id(text, MAX_APP_ID_BYTES).map(Self)
+        Self::check(text)?;
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// Checks that `text` is an id, without making one.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or holds a control character.
+    pub fn check(text: &str) -> Result<(), IdError> {
+        check_id(text, MAX_APP_ID_BYTES)
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Stands for an id that can no longer be read.
+    pub(crate) fn unreadable() -> Self {
+        Self(Arc::from("?"))
     }
 }
 
@@ -81,7 +95,8 @@ impl Epoch {
     /// # Errors
     /// When it is empty, too long, or holds a control character.
     pub fn new(text: &str) -> Result<Self, IdError> {
-        check_id(text, MAX_EPOCH_BYTES).map(Self)
+        check_id(text, MAX_EPOCH_BYTES)?;
+        Ok(Self(Arc::from(text)))
     }
 
     /// The epoch as text.
@@ -118,7 +133,7 @@ impl fmt::Display for Generation {
 }
 
 /// The table's digest: a sum modulo 2^128 of one number for each app, so it does not depend on order, and a delta
-/// changes it by subtraction and addition. [`crate::wire::app_digest`] makes the number of one app.
+/// changes it by subtraction and addition. [`super::app_digest`] makes the number of one app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(pub u128);
 

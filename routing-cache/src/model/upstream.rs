@@ -22,19 +22,42 @@ pub struct AddressError {
     text: String,
 }
 
+/// An [`Address`], borrowed from the text it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AddressRef<'a> {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// The absolute path of a Unix socket.
+    Unix(&'a str),
+}
+
+impl<'a> AddressRef<'a> {
+    /// Reads an address; `None` where the text is none.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let whole = path.starts_with('/') && path.len() <= MAX_UNIX_PATH_BYTES && !path.contains('\0');
+            return whole.then_some(Self::Unix(path));
+        }
+        text.parse().ok().filter(|address: &SocketAddr| address.port() != 0).map(Self::Tcp)
+    }
+
+    /// As an address of its own.
+    #[must_use]
+    pub fn to_address(self) -> Address {
+        match self {
+            Self::Tcp(address) => Address::Tcp(address),
+            Self::Unix(path) => Address::Unix(Arc::from(path)),
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || AddressError { text: text.chars().take(128).collect() };
-        if let Some(path) = text.strip_prefix("unix:") {
-            let whole = path.starts_with('/') && path.len() <= MAX_UNIX_PATH_BYTES && !path.contains('\0');
-            return if whole { Ok(Self::Unix(Arc::from(path))) } else { Err(error()) };
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 => Ok(Self::Tcp(address)),
-            _ => Err(error()),
-        }
+        let address = AddressRef::parse(text).map(AddressRef::to_address);
+        address.ok_or_else(|| AddressError { text: text.chars().take(128).collect() })
     }
 }
 

@@ -1,13 +1,15 @@
 //! Why bytes are not a whole snapshot: which block, at which byte, what.
 
-use std::fmt;
+use std::{fmt, io};
+
+use crate::codec::Malformed;
 
 /// Where in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
-    /// Magic and schema.
+    /// Magic and version.
     Header,
-    /// The block of this index; the meta block is 0.
+    /// The block of this index; the head is 0.
     Index(u32),
     /// Counts and the checksum of checksums.
     Footer,
@@ -29,9 +31,14 @@ pub enum Fault {
     /// It does not start as a snapshot does.
     #[error("is not a snapshot of this program")]
     Magic,
-    /// It is of a schema this version does not know; a newer version may.
-    #[error("has schema {0}, which this version does not know")]
-    Schema(u8),
+    /// It is of a version this one does not read.
+    #[error("is from {} version ({found}, and this one reads {read})", if found > read { "a newer" } else { "an older" })]
+    Version {
+        /// Its version.
+        found: u8,
+        /// The one that is read.
+        read: u8,
+    },
     /// It ends too early.
     #[error("is cut short: {needed} bytes more are needed, {left} are left")]
     CutShort {
@@ -51,9 +58,9 @@ pub enum Fault {
     /// A block of a kind that may not stand here.
     #[error("is of kind {0:#04x}, which may not stand here")]
     Kind(u8),
-    /// A field holds what it never holds.
-    #[error("has a {0} that cannot be")]
-    Field(&'static str),
+    /// A value that cannot be.
+    #[error("{0}")]
+    Malformed(Malformed),
     /// A count is not that of what was read.
     #[error("counts {stored} {what} where {found} were read")]
     Count {
@@ -64,9 +71,18 @@ pub enum Fault {
         /// As read.
         found: u64,
     },
+    /// The parts do not make a table.
+    #[error("{0}")]
+    Table(String),
     /// Something follows what should be the end.
     #[error("is followed by {0} bytes that do not belong there")]
     Trailing(u64),
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
 }
 
 /// The bytes are not a whole snapshot that this version can read.
@@ -82,9 +98,20 @@ pub struct SnapshotError {
 }
 
 impl SnapshotError {
-    /// True where a newer version of this program may well be able to read it: then it is not damaged.
+    /// True where another version of this program may well be able to read it: then it is not damaged.
     #[must_use]
     pub fn is_from_another_version(&self) -> bool {
-        matches!(self.fault, Fault::Schema(_))
+        matches!(self.fault, Fault::Version { .. })
     }
+}
+
+/// Why a file was not read as a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system did not let it be read.
+    #[error("cannot be read: {0}")]
+    Disk(#[from] io::Error),
+    /// It is not whole.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
 }

@@ -4,7 +4,7 @@
 //! and one leaf (about 250 entries of a million). It owns no hash function: the caller hashes, once, and says what
 //! equals what.
 
-use std::{array, mem, sync::Arc};
+use std::{array, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::Entry};
 
@@ -40,34 +40,34 @@ impl<T> Shards<T> {
         self.len
     }
 
+    #[inline]
     pub(super) fn find(&self, hash: u64, equals: impl FnMut(&T) -> bool) -> Option<&T> {
+        if self.len == 0 {
+            return None;
+        }
         let (branch, leaf) = place(hash);
         self.root.get(branch)?.get(leaf)?.find(hash, equals)
     }
 
-    /// All entries, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.root.iter().flat_map(|branch| branch.iter()).flat_map(|leaf| leaf.iter())
+    /// All entries of the leaves from this one on, each with the number of its leaf. The order stays while nothing
+    /// changes.
+    pub(super) fn iter_from(&self, leaf: usize) -> impl Iterator<Item = (usize, &T)> {
+        let leaves = if self.len == 0 { 0 } else { FAN * FAN };
+        let found = |number: usize| Some((number, self.root.get(number / FAN)?.get(number % FAN)?));
+        (leaf..leaves).filter_map(found).flat_map(|(number, leaf)| leaf.iter().map(move |entry| (number, entry)))
     }
 }
 
 impl<T: Clone> Shards<T> {
-    /// Puts `entry` in the place of the one that equals it, which is returned, or adds it. `rehash` is the hash of an
-    /// entry, for when the leaf grows.
-    pub(super) fn replace(
-        &mut self,
-        hash: u64,
-        entry: T,
-        equals: impl Fn(&T, &T) -> bool,
-        rehash: impl Fn(&T) -> u64,
-    ) -> Option<T> {
-        let found = self.leaf_mut(hash)?.entry(hash, |there| equals(there, &entry), rehash);
-        match found {
-            Entry::Occupied(mut there) => Some(mem::replace(there.get_mut(), entry)),
+    /// Puts `entry` in the place of the one that equals it, or adds it. `rehash` is the hash of an entry, for when the
+    /// leaf grows.
+    pub(super) fn replace(&mut self, hash: u64, entry: T, equals: impl FnMut(&T) -> bool, rehash: impl Fn(&T) -> u64) {
+        let Some(leaf) = self.leaf_mut(hash) else { return };
+        match leaf.entry(hash, equals, rehash) {
+            Entry::Occupied(mut there) => *there.get_mut() = entry,
             Entry::Vacant(place) => {
                 place.insert(entry);
                 self.len += 1;
-                None
             }
         }
     }

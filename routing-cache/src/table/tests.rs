@@ -1,102 +1,117 @@
-//! The table against a model that is too simple to be wrong, and matching by tables of cases.
+//! The table against a model that is too simple to be wrong, through whatever may happen to a table.
 
-use std::collections::BTreeMap;
+mod host;
+mod matching;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 
-use crate::model::{
-    Action, AppSpec, Endpoint, HeaderOps, PathMatch, Rev, Route, RouteMatch, Upstream, WeightedUpstream,
-};
+use crate::model::{RecordParts, Rev};
 
 use super::*;
 
-/// An app by hand: what is not said is as plain as can be.
-fn app(id: &str, rev: u64, hosts: &[&str], endpoints: u16) -> Arc<App> {
-    let endpoint =
-        |port: u16| Endpoint { address: format!("10.0.0.1:{}", port + 1).parse().unwrap(), weight: 1, instance: None };
-    let upstream = Upstream {
-        name: Arc::from("default"),
-        endpoints: (0..endpoints).map(endpoint).collect(),
-        protocol: Default::default(),
-        balance: Default::default(),
-        sticky_cookie: None,
-        health: None,
-        max_connections: None,
-        max_pending: None,
-        tls: None,
-    };
-    let spec = AppSpec {
-        hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
-        routes: vec![route("default", PathMatch::Prefix(Arc::from("/")))],
-        upstreams: vec![upstream],
-        error_pages: BTreeMap::new(),
-    };
-    let digest = Digest(u128::from(rev) << 64 | id.bytes().map(u128::from).sum::<u128>());
-    Arc::new(App { id: AppId::new(id).unwrap(), rev: Rev(rev), digest, document: Bytes::new(), spec })
+/// An app with a document that is valid.
+pub(crate) fn app(id: &str, rev: u64, hosts: &[&str], endpoints: u16) -> AppRecord {
+    let quoted: Vec<String> = hosts.iter().map(|host| format!("{host:?}")).collect();
+    let ports: Vec<String> = (1..=endpoints).map(|port| format!("\"10.0.0.1:{port}\"")).collect();
+    let document = format!("{{\"hosts\":[{}],\"endpoints\":[{}]}}", quoted.join(","), ports.join(","));
+    let hosts: Vec<HostPattern> = hosts.iter().map(|host| host.parse().unwrap()).collect();
+    let hosts: Vec<HostRef<'_>> = hosts.iter().map(HostRef::of).collect();
+    let parts =
+        RecordParts { id, rev: Rev(rev), document: document.as_bytes(), endpoints: endpoints.into(), hosts: &hosts };
+    AppRecord::new(&parts).unwrap()
 }
 
-fn route(name: &str, path: PathMatch) -> Route {
-    Route {
-        name: Some(Arc::from(name)),
-        matches: RouteMatch { path, methods: Vec::new(), headers: Vec::new() },
-        action: Action::Forward { to: vec![WeightedUpstream { upstream: 0, weight: 1 }], rewrite: None },
-        request_headers: HeaderOps::default(),
-        response_headers: HeaderOps::default(),
-        timeouts: Default::default(),
-        retries: Default::default(),
-    }
-}
-
-fn table(apps: &[Arc<App>]) -> Table {
+pub(crate) fn table(apps: &[AppRecord]) -> Table {
     let mut table = Table::default();
     for app in apps {
-        table.upsert(Arc::clone(app)).unwrap();
+        table.upsert(app.clone()).unwrap();
     }
     table
 }
 
+/// So many apps, one host each.
+pub(crate) fn many(count: usize) -> Vec<AppRecord> {
+    (0..count).map(|number| app(&format!("app-{number}"), 1, &[&format!("h{number}.x")], 1)).collect()
+}
+
+/// Reads a base back from its bytes.
+pub(crate) fn reloaded(base: &Base) -> Base {
+    let mut loader = BaseLoader::new(BaseHead::from_bytes(&base.head().to_bytes())).unwrap();
+    loader.records().extend_from_slice(base.records());
+    for index in IndexName::ALL {
+        for bytes in base.buckets(index).as_flattened().chunks(64 * 3) {
+            loader.buckets(index, bytes).unwrap();
+        }
+    }
+    loader.finish().unwrap()
+}
+
 fn found(table: &Table, host: &str) -> Option<(String, String)> {
     let found = table.find(host);
-    assert_eq!(found.as_ref().map(|(app, _)| &app.id), table.find_app(host).map(|app| &app.id));
-    found.map(|(app, pattern)| (app.id.to_string(), pattern.to_string()))
+    assert_eq!(found.as_ref().map(|(app, _)| app.id()), table.find_app(host).map(Record::id));
+    found.map(|(app, pattern)| (app.id().to_owned(), pattern.to_string()))
 }
 
 /// The same contract in the simplest way there is.
 #[derive(Clone, Default)]
-struct Naive(BTreeMap<AppId, Arc<App>>);
+struct Naive(BTreeMap<AppId, AppRecord>);
 
 impl Naive {
-    fn upsert(&mut self, app: &Arc<App>) -> Result<Option<Arc<App>>, HostTaken> {
-        for host in &app.spec.hosts {
-            let owner = self.0.values().find(|other| other.id != app.id && other.spec.hosts.contains(host));
+    fn upsert(&mut self, app: &AppRecord) -> Result<bool, HostTaken> {
+        for host in app.get().hosts() {
+            let owner = self.0.values().find(|other| other.get().id() != app.get().id() && other.get().claims(host));
             if let Some(owner) = owner {
-                return Err(HostTaken { host: host.clone(), owner: owner.id.clone() });
+                return Err(HostTaken { host: host.to_pattern(), owner: owner.get().app_id() });
             }
         }
-        Ok(self.0.insert(app.id.clone(), Arc::clone(app)))
+        Ok(self.0.insert(app.get().app_id(), app.clone()).is_some())
     }
 
     /// Every claim that takes the host, and of those the exact one, else the longest.
     fn find(&self, host: &str) -> Option<(String, String)> {
-        let claims = self.0.values().flat_map(|app| app.spec.hosts.iter().map(move |pattern| (app, pattern)));
-        let fits = |pattern: &HostPattern| match pattern {
-            HostPattern::Exact(name) => (**name == *host).then_some(usize::MAX),
-            HostPattern::Wildcard(name) => host.ends_with(&format!(".{name}")).then_some(name.len()),
+        let claims = self.0.values().flat_map(|app| app.get().hosts().map(move |pattern| (app, pattern)));
+        let fits = |pattern: &HostRef<'_>| match pattern.wildcard {
+            false => (pattern.name == host).then_some(usize::MAX),
+            true => host.ends_with(&format!(".{}", pattern.name)).then_some(pattern.name.len()),
         };
         let best =
-            claims.filter_map(|(app, pattern)| Some((fits(pattern)?, app, pattern))).max_by_key(|(fit, ..)| *fit);
-        best.map(|(_, app, pattern)| (app.id.to_string(), pattern.to_string()))
+            claims.filter_map(|(app, pattern)| Some((fits(&pattern)?, app, pattern))).max_by_key(|(fit, ..)| *fit);
+        best.map(|(_, app, pattern)| (app.get().id().to_owned(), pattern.to_string()))
+    }
+
+    fn records(&self) -> Vec<Record<'_>> {
+        self.0.values().map(AppRecord::get).collect()
+    }
+
+    fn diff(&self, after: &Self, limit: usize) -> Diff {
+        let ids = |of: &Self, wanted: &dyn Fn(&AppId, &AppRecord) -> bool| -> Vec<AppId> {
+            of.0.iter().filter(|(id, app)| wanted(id, app)).map(|(id, _)| id.clone()).collect()
+        };
+        let mut added = ids(after, &|id, _| !self.0.contains_key(id));
+        let mut removed = ids(self, &|id, _| !after.0.contains_key(id));
+        let mut changed = ids(after, &|id, app| self.0.get(id).is_some_and(|was| was != app));
+        let [added_total, removed_total, changed_total] = [&added, &removed, &changed].map(|ids| ids.len() as u64);
+        [&mut added, &mut removed, &mut changed].into_iter().for_each(|ids| ids.truncate(limit));
+        Diff { added, removed, changed, added_total, removed_total, changed_total }
     }
 }
 
 #[derive(Clone, Debug)]
 enum Deed {
-    Upsert(Arc<App>),
+    Upsert(AppRecord),
     Remove(String),
     /// The table is published: what follows works on a clone.
     Publish,
+    /// Everything becomes one base.
+    Flatten,
+    /// A base is made of what is there now, elsewhere and slowly.
+    BeginCompaction,
+    /// It is put below what is there by now.
+    FinishCompaction,
+    /// The process ends, and the next one reads what is there.
+    Restart,
 }
 
 fn hosts() -> impl Strategy<Value = String> {
@@ -110,45 +125,111 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         Deed::Upsert(app(&id, rev, &hosts, endpoints))
     });
-    let deed = prop_oneof![6 => upsert, 2 => ids().prop_map(Deed::Remove), 1 => Just(Deed::Publish)];
+    let deed = prop_oneof![
+        12 => upsert,
+        4 => ids().prop_map(Deed::Remove),
+        2 => Just(Deed::Publish),
+        1 => Just(Deed::Flatten),
+        2 => Just(Deed::BeginCompaction),
+        2 => Just(Deed::FinishCompaction),
+        1 => Just(Deed::Restart),
+    ];
     proptest::collection::vec(deed, 0..40)
 }
 
+fn walked(table: &Table, bytes: usize) -> Vec<Record<'_>> {
+    let (mut all, mut from) = (Vec::new(), Some(Walk::default()));
+    while let Some(at) = from {
+        let (some, next) = table.walk(at, bytes);
+        assert!(!some.is_empty() || next.is_none(), "a walk stands still");
+        all.extend(some);
+        from = next;
+    }
+    all.sort_by_key(|record| record.id());
+    all
+}
+
 fn check(table: &Table, naive: &Naive, hosts: &[String]) {
-    let apps: Vec<_> = naive.0.values().cloned().collect();
+    let apps = naive.records();
     assert_eq!(table.len(), apps.len());
     assert_eq!(table.is_empty(), apps.is_empty());
-    assert_eq!(table.hosts(), apps.iter().map(|app| app.spec.hosts.len()).sum::<usize>());
-    assert_eq!(table.endpoints(), apps.iter().map(|app| app.spec.endpoint_count()).sum::<usize>());
-    assert_eq!(table.digest(), apps.iter().fold(Digest(0), |sum, app| sum.plus(app.digest)));
+    assert_eq!(table.hosts(), apps.iter().map(|app| app.host_count()).sum::<usize>());
+    assert_eq!(table.endpoints(), apps.iter().map(|app| u64::from(app.endpoints())).sum::<u64>());
+    assert_eq!(table.document_bytes(), apps.iter().map(|app| app.document().len() as u64).sum::<u64>());
+    assert_eq!(table.digest(), apps.iter().fold(Digest(0), |sum, app| sum.plus(app.digest())));
+    assert_eq!(table.totals.records, apps.iter().map(|app| app.as_bytes().len() as u64).sum::<u64>());
     assert_eq!(table.page(None, usize::MAX), apps);
-    assert_eq!(table.iter().count(), apps.len());
+    assert_eq!(walked(table, 1), apps);
+    assert_eq!(walked(table, 300), apps);
+    let mut sizes: Vec<usize> = apps.iter().map(|app| app.document().len()).collect();
+    sizes.sort_by(|a, b| b.cmp(a));
+    sizes.truncate(2);
+    assert_eq!(table.largest(2).iter().map(|app| app.document().len()).collect::<Vec<_>>(), sizes);
     for app in &apps {
-        assert!(Arc::ptr_eq(table.app(app.id.as_str()).unwrap(), app));
+        assert_eq!(table.app(app.id()), Some(*app));
+        app.hosts().for_each(|host| assert_eq!(table.owner(host), Some(*app)));
     }
     for host in hosts {
         assert_eq!(found(table, host), naive.find(host), "{host}");
     }
 }
 
+/// A base under way, and the apps that have changed since it was begun.
+type Compaction = (Arc<Base>, BTreeSet<AppId>);
+
+fn change(table: &mut Table, compaction: &mut Option<Compaction>, deed: &Deed) {
+    match deed {
+        Deed::Flatten => *table = Table::from_base(Arc::new(table.to_base())),
+        Deed::Restart => *table = Table::from_base(Arc::new(reloaded(&table.to_base()))),
+        Deed::BeginCompaction => *compaction = Some((Arc::new(table.to_base()), BTreeSet::new())),
+        Deed::FinishCompaction => {
+            if let Some((base, changed)) = compaction.take() {
+                *table = table.rebased(base, changed.iter());
+                assert!(table.overlaid() <= changed.len());
+            }
+        }
+        Deed::Upsert(_) | Deed::Remove(_) | Deed::Publish => {}
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
     #[test]
     fn a_table_does_what_the_naive_one_does(
         deeds in deeds(),
         asked in proptest::collection::vec("([abc]\\.){0,4}[xyz]", 20),
     ) {
-        let (mut table, mut naive) = (Table::default(), Naive::default());
+        let (mut table, mut naive, mut compaction) = (Table::default(), Naive::default(), None);
         let mut published = vec![(table.clone(), naive.clone())];
         for deed in deeds {
-            match deed {
-                Deed::Upsert(app) => prop_assert_eq!(table.upsert(Arc::clone(&app)), naive.upsert(&app)),
-                Deed::Remove(id) => prop_assert_eq!(table.remove(&id), naive.0.remove(id.as_str())),
-                Deed::Publish => published.push((table.clone(), naive.clone())),
-            }
+            let touched = match &deed {
+                Deed::Upsert(app) => {
+                    prop_assert_eq!(table.upsert(app.clone()), naive.upsert(app));
+                    Some(app.get().app_id())
+                }
+                Deed::Remove(id) => {
+                    prop_assert_eq!(table.remove(id), naive.0.remove(id.as_str()).is_some());
+                    AppId::new(id).ok()
+                }
+                Deed::Publish => {
+                    published.push((table.clone(), naive.clone()));
+                    None
+                }
+                other => {
+                    change(&mut table, &mut compaction, other);
+                    None
+                }
+            };
+            compaction.iter_mut().for_each(|(_, changed)| changed.extend(touched.clone()));
             check(&table, &naive, &asked);
         }
-        for (table, naive) in &published {
-            check(table, naive, &asked);
+        for (was, was_naive) in &published {
+            check(was, was_naive, &asked);
+            for limit in [0, 2, 100] {
+                prop_assert_eq!(diff(was, &table, limit), was_naive.diff(&naive, limit));
+                prop_assert_eq!(diff(&table, was, limit), naive.diff(was_naive, limit));
+            }
         }
     }
 
@@ -156,9 +237,9 @@ proptest! {
     fn pages_follow_one_another_until_all_apps_were_seen(ids in proptest::collection::btree_set("[a-z]{1,3}", 0..60), limit in 1..20usize) {
         let apps: Vec<_> = ids.iter().map(|id| app(id, 1, &[&format!("{id}.x")], 1)).collect();
         let table = table(&apps);
-        let mut seen: Vec<Arc<App>> = Vec::new();
+        let mut seen: Vec<Record<'_>> = Vec::new();
         loop {
-            let page = table.page(seen.last().map(|app| app.id.as_str()), limit);
+            let page = table.page(seen.last().map(|app| app.id()), limit);
             prop_assert!(page.len() <= limit);
             if page.is_empty() {
                 break;
@@ -166,15 +247,7 @@ proptest! {
             seen.extend(page);
             prop_assert!(seen.len() <= apps.len(), "an app was seen twice");
         }
-        prop_assert_eq!(seen, apps);
-    }
-
-    #[test]
-    fn a_normal_host_is_its_own_normal_form(host in "[A-Za-z0-9_.:\\[\\]-]{0,20}|[a-zA-Z]{1,5}(\\.[a-z0-9-]{1,5}){0,3}\\.?(:[0-9]{0,5})?") {
-        if let Some(normal) = normal_host(&host) {
-            prop_assert!(!normal.bytes().any(|b| b.is_ascii_uppercase()) || normal.starts_with('['));
-            prop_assert_eq!(normal_host(&normal), Some(normal.clone()));
-        }
+        prop_assert_eq!(seen, apps.iter().map(AppRecord::get).collect::<Vec<_>>());
     }
 }
 
@@ -185,32 +258,36 @@ fn a_page_of_none_has_none() {
 
 #[test]
 fn a_host_that_another_app_has_stays_there_and_nothing_changes() {
-    let mut table = table(&[app("a", 1, &["a.x", "*.a.x"], 1), app("b", 1, &["b.x"], 2)]);
-    let (digest, old) = (table.digest(), Arc::clone(table.app("b").unwrap()));
-    let error = table.upsert(app("b", 2, &["new.x", "*.a.x"], 9)).unwrap_err();
-    assert_eq!(error.to_string(), "host *.a.x belongs to app a");
-    assert!(Arc::ptr_eq(table.app("b").unwrap(), &old));
-    assert_eq!((table.digest(), table.endpoints(), table.hosts()), (digest, 3, 3));
-    assert_eq!(found(&table, "new.x"), None);
+    let apps = [app("a", 1, &["a.x", "*.a.x"], 1), app("b", 1, &["b.x"], 2)];
+    for mut table in [table(&apps), Table::from_base(Arc::new(table(&apps).to_base()))] {
+        let before = table.clone();
+        let error = table.upsert(app("b", 2, &["new.x", "*.a.x"], 9)).unwrap_err();
+        assert_eq!(error.to_string(), "host *.a.x belongs to app a");
+        assert_eq!(table.app("b"), Some(apps[1].get()));
+        assert_eq!((table.totals, table.overlaid()), (before.totals, before.overlaid()));
+        assert_eq!(found(&table, "new.x"), None);
+    }
 }
 
 #[test]
 fn a_host_that_is_no_longer_claimed_is_free() {
-    let mut table = table(&[app("a", 1, &["a.x", "*.a.x", "keep.x"], 1)]);
-    table.upsert(app("a", 2, &["keep.x"], 1)).unwrap();
-    table.upsert(app("b", 1, &["a.x", "*.a.x"], 1)).unwrap();
-    assert_eq!(found(&table, "a.x").unwrap().0, "b");
-    assert_eq!(found(&table, "z.a.x").unwrap().0, "b");
-    assert_eq!(found(&table, "keep.x").unwrap().0, "a");
+    let one = table(&[app("a", 1, &["a.x", "*.a.x", "keep.x"], 1)]);
+    for mut table in [one.clone(), Table::from_base(Arc::new(one.to_base()))] {
+        table.upsert(app("a", 2, &["keep.x"], 1)).unwrap();
+        table.upsert(app("b", 1, &["a.x", "*.a.x"], 1)).unwrap();
+        assert_eq!(found(&table, "a.x").unwrap().0, "b");
+        assert_eq!(found(&table, "z.a.x").unwrap().0, "b");
+        assert_eq!(found(&table, "keep.x").unwrap().0, "a");
+    }
 }
 
 #[test]
 fn an_app_put_in_twice_keeps_its_hosts() {
     let one = app("a", 1, &["a.x"], 1);
-    let mut table = table(&[Arc::clone(&one)]);
-    assert!(table.upsert(Arc::clone(&one)).unwrap().is_some());
+    let mut table = table(std::slice::from_ref(&one));
+    assert!(table.upsert(one.clone()).unwrap());
     assert_eq!(found(&table, "a.x").unwrap().0, "a");
-    assert_eq!((table.len(), table.hosts(), table.endpoints(), table.digest()), (1, 1, 1, one.digest));
+    assert_eq!((table.len(), table.hosts(), table.endpoints(), table.digest()), (1, 1, 1, one.get().digest()));
 }
 
 #[test]
@@ -228,8 +305,11 @@ fn an_exact_host_wins_over_a_wildcard_and_a_longer_wildcard_over_a_shorter() {
         ("ab.xx", None),
         ("", None),
     ];
+    let flat = Table::from_base(Arc::new(table.to_base()));
     for (host, expected) in cases {
-        assert_eq!(found(&table, host), expected.map(|(app, by)| (app.to_owned(), by.to_owned())), "{host}");
+        let expected = expected.map(|(app, by)| (app.to_owned(), by.to_owned()));
+        assert_eq!(found(&table, host), expected, "{host}");
+        assert_eq!(found(&flat, host), expected, "{host}");
     }
 }
 
@@ -241,157 +321,78 @@ fn a_host_longer_than_any_name_is_not_walked() {
 }
 
 #[test]
+fn an_app_of_thousands_of_hosts_has_each_of_them() {
+    let hosts: Vec<String> = (0..5000).map(|number| format!("h{number}.x")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let mut table = table(&[app("a", 1, &hosts, 1)]);
+    table.upsert(app("a", 2, &hosts[1..], 1)).unwrap();
+    let flat = Table::from_base(Arc::new(table.to_base()));
+    for table in [&table, &flat] {
+        assert!(hosts[1..].iter().all(|host| table.find_app(host).is_some()));
+        assert!(table.find_app(hosts[0]).is_none());
+    }
+}
+
+#[test]
 fn a_clone_shares_what_does_not_change() {
-    let apps: Vec<_> = (0..2000).map(|i| app(&format!("app-{i}"), 1, &[&format!("h{i}.x")], 1)).collect();
-    let table = table(&apps);
+    let table = table(&many(2000));
     let mut changed = table.clone();
     changed.upsert(app("app-7", 2, &["h7.x"], 1)).unwrap();
-    assert_eq!((table.app("app-7").unwrap().rev, changed.app("app-7").unwrap().rev), (Rev(1), Rev(2)));
-    assert!(changed.apps.shared_leaves(&table.apps) >= 4095);
-    assert!(changed.exact.shared_leaves(&table.exact) >= 4095);
+    assert_eq!((table.app("app-7").unwrap().rev(), changed.app("app-7").unwrap().rev()), (Rev(1), Rev(2)));
+    assert!(changed.overlay.shared_leaves(&table.overlay).iter().all(|shared| *shared >= 4095));
+    assert!(Arc::ptr_eq(table.base(), changed.base()));
 }
 
 #[test]
 fn hosts_are_spread_over_the_leaves() {
-    let apps: Vec<_> = (0..5000).map(|i| app(&format!("app-{i}"), 1, &[&format!("h{i}.x")], 1)).collect();
-    let table = table(&apps);
+    let table = table(&many(5000));
     // 5,000 over 4,096 leaves: more than 14 in one has a probability below 1e-6 for a good spread.
-    assert!(table.apps.largest_leaf() <= 14, "{}", table.apps.largest_leaf());
-    assert!(table.exact.largest_leaf() <= 14, "{}", table.exact.largest_leaf());
+    assert!(table.overlay.largest_leaves().iter().all(|leaf| *leaf <= 14), "{:?}", table.overlay.largest_leaves());
 }
 
 #[test]
-fn a_host_is_looked_up_without_port_dot_and_case() {
-    let cases = [
-        ("shop.example.com", Some("shop.example.com")),
-        ("Shop.EXAMPLE.com", Some("shop.example.com")),
-        ("shop.example.com:8080", Some("shop.example.com")),
-        ("shop.example.com:", Some("shop.example.com")),
-        ("shop.example.com.", Some("shop.example.com")),
-        ("SHOP.example.com.:443", Some("shop.example.com")),
-        ("10.0.0.5:80", Some("10.0.0.5")),
-        ("a_b.x", Some("a_b.x")),
-        ("[::1]", Some("[::1]")),
-        ("[::1]:8080", Some("[::1]")),
-        ("[2001:DB8::1]", Some("[2001:DB8::1]")),
-        ("", None),
-        (".", None),
-        (":80", None),
-        ("..", None),
-        ("a..b", None),
-        (".a", None),
-        ("a..", None),
-        ("a:b", None),
-        ("a:80:80", None),
-        ("a:65536", None),
-        ("a:+80", None),
-        ("::1", None),
-        ("[::1", None),
-        ("[::1]x", None),
-        ("[::1]:x", None),
-        ("[a]", None),
-        ("[", None),
-        ("[]", None),
-        ("[é]", None),
-        ("a b", None),
-        ("a/b", None),
-        ("a@b", None),
-        ("*.x", None),
-        ("bücher.example", None),
-    ];
-    for (host, expected) in cases {
-        assert_eq!(normal_host(host).as_deref(), expected, "{host}");
-    }
-    assert!(normal_host(&"a".repeat(253)).is_some());
-    assert!(normal_host(&"a".repeat(254)).is_none());
+fn each_table_has_a_seed_of_its_own() {
+    let seed = |table: &Table| table.base().head().seed;
+    let (one, other) = (table(&many(3)), table(&many(3)));
+    assert_ne!(seed(&one), seed(&other));
+    assert_ne!(one.to_base().head().seed, one.to_base().head().seed);
+    assert_eq!(seed(&one), seed(&one.clone()));
+    assert!(!format!("{:?} {:?}", one, one.base().hash()).contains(&seed(&one).to_string()));
 }
 
 #[test]
-fn a_host_that_is_normal_is_not_copied() {
-    assert!(matches!(normal_host("a.x:80"), Some(std::borrow::Cow::Borrowed("a.x"))));
-}
-
-/// One route with what it asks for: path, methods, headers.
-type Wanted<'a> = (&'a str, PathMatch, &'a [Method], &'a [(&'a str, &'a str)]);
-
-/// A request, by method, path and headers, and the route that takes it.
-type Asked<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
-
-fn app_with(routes: &[Wanted<'_>]) -> Arc<App> {
-    let mut app = Arc::unwrap_or_clone(app("a", 1, &["a.x"], 1));
-    app.spec.routes = routes
-        .iter()
-        .map(|(name, path, methods, headers)| {
-            let mut route = route(name, path.clone());
-            route.matches.methods = methods.to_vec();
-            route.matches.headers = headers.iter().map(|(name, value)| header(name, value)).collect();
-            route
-        })
-        .collect();
-    Arc::new(app)
-}
-
-fn header(name: &str, value: &str) -> (HeaderName, HeaderValue) {
-    (name.parse().unwrap(), value.parse().unwrap())
-}
-
-fn exact(path: &str) -> PathMatch {
-    PathMatch::Exact(Arc::from(path))
-}
-
-fn prefix(path: &str) -> PathMatch {
-    PathMatch::Prefix(Arc::from(path))
-}
-
-fn matched(app: &App, method: Method, path: &str, headers: &[(&str, &str)]) -> Option<String> {
-    let headers: HeaderMap = headers.iter().map(|(name, value)| header(name, value)).collect();
-    let path = NormalPath::new(path).unwrap();
-    match_route(app, &path, &method, &headers).map(|route| route.name.as_deref().unwrap().to_owned())
-}
-
-/// Gateway API's order, as the parser leaves it: exact, longest prefix, method, number of headers, as written.
-#[test]
-fn the_most_specific_route_takes_the_request() {
-    let app = app_with(&[
-        ("exact", exact("/api/v1"), &[], &[]),
-        ("post", prefix("/api/v1"), &[Method::POST, Method::PUT], &[]),
-        ("two headers", prefix("/api/v1"), &[], &[("x-env", "beta"), ("x-user", "7")]),
-        ("one header", prefix("/api/v1"), &[], &[("x-env", "beta")]),
-        ("v1", prefix("/api/v1"), &[], &[]),
-        ("api", prefix("/api"), &[], &[]),
-        ("root", prefix("/"), &[Method::GET], &[]),
-    ]);
-    let (beta, other, user) = (("x-env", "beta"), ("x-env", "alpha"), ("x-user", "7"));
-    let cases: &[Asked<'_>] = &[
-        (Method::GET, "/api/v1", &[], Some("exact")),
-        (Method::GET, "/api/v1/", &[], Some("v1")),
-        (Method::GET, "/api/v1/x", &[], Some("v1")),
-        (Method::GET, "/api/v1x", &[], Some("api")),
-        (Method::POST, "/api/v1/x", &[beta], Some("post")),
-        (Method::PUT, "/api/v1/x", &[], Some("post")),
-        (Method::GET, "/api/v1/x", &[beta], Some("one header")),
-        (Method::GET, "/api/v1/x", &[other, beta], Some("one header")),
-        (Method::GET, "/api/v1/x", &[("x-env", "beta, alpha")], Some("v1")),
-        (Method::GET, "/api/v1/x", &[("x-env", "Beta")], Some("v1")),
-        (Method::GET, "/api/v1/x", &[user, beta], Some("two headers")),
-        (Method::GET, "/api/v1/x", &[user], Some("v1")),
-        (Method::GET, "/api", &[], Some("api")),
-        (Method::GET, "/API", &[], Some("root")),
-        (Method::GET, "/apix", &[], Some("root")),
-        (Method::GET, "/%61pi/x", &[], Some("api")),
-        (Method::GET, "/x/../api", &[], Some("api")),
-        (Method::GET, "/api%2Fv1", &[], Some("root")),
-        (Method::GET, "/", &[], Some("root")),
-        (Method::HEAD, "/", &[], None),
-        (Method::POST, "/apix", &[], None),
-    ];
-    for (method, path, headers, expected) in cases {
-        assert_eq!(matched(&app, method.clone(), path, headers).as_deref(), *expected, "{method} {path} {headers:?}");
-    }
+fn after_a_new_base_only_what_has_changed_since_lies_above_it() {
+    let mut table = table(&many(100));
+    let base = Arc::new(table.to_base());
+    assert!(Table::from_base(Arc::clone(&base)).is_flat());
+    // A host goes from one changed app to another.
+    table.remove("app-1");
+    table.upsert(app("app-2", 2, &["h1.x"], 1)).unwrap();
+    table.upsert(app("new", 1, &["h2.x"], 1)).unwrap();
+    let changed: Vec<AppId> = ["app-1", "app-2", "new"].iter().map(|id| AppId::new(id).unwrap()).collect();
+    let rebased = table.rebased(base, changed.iter());
+    assert_eq!((rebased.overlaid(), rebased.totals), (3, table.totals));
+    assert_eq!(found(&rebased, "h1.x").unwrap().0, "app-2");
+    assert_eq!(found(&rebased, "h2.x").unwrap().0, "new");
+    assert_eq!(diff(&table, &rebased, 10), Diff::default());
 }
 
 #[test]
-fn of_two_routes_alike_the_first_takes_the_request() {
-    let app = app_with(&[("first", prefix("/a"), &[], &[]), ("second", prefix("/a"), &[], &[])]);
-    assert_eq!(matched(&app, Method::GET, "/a/b", &[]).as_deref(), Some("first"));
+fn the_largest_are_known_whatever_has_changed() {
+    let sized = |number: usize, rev, size: usize| {
+        let hosts: Vec<String> = (0..size).map(|host| format!("h{host}.a{number}.x")).collect();
+        app(&format!("app-{number:02}"), rev, &hosts.iter().map(String::as_str).collect::<Vec<_>>(), 1)
+    };
+    let apps: Vec<AppRecord> = (0..40).map(|number| sized(number, 1, number + 1)).collect();
+    let mut table = Table::from_base(Arc::new(table(&apps).to_base()));
+    let largest = |table: &Table| table.largest(3).iter().map(|app| app.id().to_owned()).collect::<Vec<_>>();
+    assert_eq!(largest(&table), ["app-39", "app-38", "app-37"]);
+    table.upsert(sized(39, 2, 1)).unwrap();
+    table.upsert(sized(0, 2, 60)).unwrap();
+    assert_eq!(largest(&table), ["app-00", "app-38", "app-37"]);
+    // All that the base knows as its largest become small.
+    (1..40).rev().take(20).for_each(|number| drop(table.upsert(sized(number, 3, 1))));
+    assert_eq!(largest(&table), ["app-00", "app-19", "app-18"]);
+    assert_eq!(table.largest(100).len(), 40);
+    assert!(table.largest(0).is_empty());
 }

@@ -1,65 +1,88 @@
-//! One update being made: changes to clones of what was received and what is served. Dropped, nothing has happened.
+//! One update being made: a clone of what is, and the steps that lead on from it. Dropped, nothing has happened.
 //!
-//! The steps, in this order: [`Draft::take`] and [`Draft::delete`] say what was received; the guard judges
-//! [`Draft::shrink`]; [`Draft::carry_out`] brings the table there. A step never looks at the orchestrator's word again.
+//! In this order: [`Draft::take`] and [`Draft::delete`] (or [`Draft::take_snapshot`]) say what was received; the guard
+//! judges `shrink` (in `weigh`); `carry_out` (in `carry`) brings the table there. A step never looks at the orchestrator's word
+//! again. Every step goes through [`State::step`], which is what a restart does with it, too.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
-
-use super::{
-    Summary, hosts,
-    received::{Difference, Kind, Position, Received},
-};
+use super::{Position, Summary};
 use crate::{
-    guard::{Guard, Shrink, Verdict},
-    model::{App, AppId, Digest, WallTime},
-    snapshot::ReceivedApp,
-    table::{HostTaken, Table},
-    wire::{DocumentError, Incoming},
+    model::{AppId, AppRecord, Digest, Epoch, Record, Rev},
+    state::{Change, Difference, Kind, MAX_RETIRED_EPOCHS, Number, Op, Received, State},
+    wire::{Batch, DocumentError, Incoming, SnapshotCandidate},
 };
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Draft {
     /// As it was before.
-    before: Table,
-    pub(super) table: Table,
-    pub(super) received: Received,
+    pub(super) before: State,
+    /// As it is to be.
+    pub(super) work: State,
+    /// What leads from the one to the other, unless it is to be saved whole.
+    ops: Vec<Op>,
+    /// So much changes that it is saved whole.
+    pub(super) whole: bool,
     pub(super) summary: Summary,
-    /// Revs of another epoch are served: they compare with nothing that is received.
-    new_epoch: bool,
-    differed_before: Arc<BTreeMap<AppId, Difference>>,
+    /// Revs that are served compare with nothing that is received: they are of another epoch, or an operator's.
+    fresh: bool,
     /// This update takes away what is held already.
-    asks_again: bool,
-    /// What was received differs from what was received before.
-    moved: bool,
+    pub(super) asks_again: bool,
     /// Apps whose documents are invalid and were not received before.
     pub(super) newly_invalid: usize,
+    /// Held now, and not before.
+    pub(super) newly_held: Vec<AppId>,
+    /// Held before, and not now.
+    pub(super) unheld: Vec<AppId>,
+    /// Waited for a host, and came anew.
+    pub(super) again: Vec<AppId>,
+    /// Valid apps of this update that are not served as they came.
+    pub(super) arriving: Vec<AppRecord>,
     /// What it has taken away, once carried out.
     pub(super) taken: Vec<AppId>,
-    /// What it has put there, once carried out.
+    /// What it has put there, once carried out; not where it is saved whole.
     pub(super) back: Vec<AppId>,
 }
 
+/// What is to become of an app that was received.
+enum Class {
+    Same,
+    Stale,
+    Resurrected,
+    Invalid,
+    Withheld,
+    Arrives,
+}
+
 impl Draft {
-    /// A draft that begins with what is.
-    pub(super) fn new(served: &Table, received: Option<&Received>, to: &Position) -> Self {
-        let mut next = received.cloned().unwrap_or_else(|| Received::nothing(to.clone()));
-        let new_epoch = next.position.epoch != to.epoch;
-        let moved = received.is_none() || next.position != *to;
-        next.position = to.clone();
+    /// A draft that begins with what is, and leads to a position.
+    pub(super) fn new(before: &State, to: &Position) -> Self {
+        let mut draft = Self::of(before);
+        let known = before.received.as_ref().map(|received| &received.position);
+        let new_epoch = known.is_some_and(|known| known.epoch != to.epoch);
+        draft.fresh = new_epoch || before.meta.foreign;
+        draft.work.received.get_or_insert_with(|| Received::nothing(to.clone())).position = to.clone();
+        if let Some(left) = known.filter(|_| new_epoch) {
+            retire(&mut draft.work.meta.retired, &left.epoch);
+            draft.step(Op::UnburyAll);
+        }
+        draft
+    }
+
+    /// A draft that begins with what is, and stays where it is.
+    pub(super) fn of(before: &State) -> Self {
         Self {
-            before: served.clone(),
-            table: served.clone(),
-            differed_before: Arc::clone(&next.differences),
-            received: next,
+            before: before.clone(),
+            work: before.clone(),
+            ops: Vec::new(),
+            whole: false,
             summary: Summary::default(),
-            new_epoch,
+            fresh: before.meta.foreign,
             asks_again: false,
-            moved,
             newly_invalid: 0,
+            newly_held: Vec::new(),
+            unheld: Vec::new(),
+            again: Vec::new(),
+            arriving: Vec::new(),
             taken: Vec::new(),
             back: Vec::new(),
         }
@@ -67,203 +90,297 @@ impl Draft {
 
     /// Takes in what was received of an app.
     pub(super) fn take(&mut self, incoming: Incoming) {
-        let number = ReceivedApp { rev: incoming.rev, digest: incoming.digest };
-        let is_news = self.count_received(&incoming.id, Some(number));
-        let served = self.before.app(incoming.id.as_str());
-        if self.is_stale(&incoming.id, number, served) {
-            self.summary.stale += 1;
-            return self.differ(incoming.id, Kind::Stale(number));
-        }
-        match incoming.app {
-            Err(error) => {
-                self.summary.invalid += 1;
-                self.newly_invalid += usize::from(is_news);
-                self.differ(incoming.id, Kind::Invalid(number, Box::new(error)));
-            }
-            Ok(_) if served.is_some_and(|app| ReceivedApp::of(app) == number) => self.received.agree(&incoming.id),
-            Ok(app) if loses_endpoints(served, &app) && !self.was_let_go(&app) => {
-                self.lose(incoming.id, Kind::Withheld(app))
-            }
-            Ok(app) => self.differ(incoming.id, Kind::Waiting(app, None)),
+        let Incoming { id, rev, digest, app, .. } = incoming;
+        let number = Number { rev, digest };
+        let is_news = self.count_received(&id, Some(number));
+        match self.classify(id.as_str(), rev, app.as_ref().ok().map(AppRecord::get)) {
+            Class::Arrives => app.into_iter().for_each(|app| self.arrive(app)),
+            Class::Withheld => app.into_iter().for_each(|app| self.lose(id.clone(), Kind::Withheld(app))),
+            Class::Invalid => app.err().into_iter().for_each(|error| self.take_invalid(&id, number, error, is_news)),
+            class => self.note(&id, class, || number),
         }
     }
 
-    /// Takes in that an app is not there any more. One that is not known is no matter.
-    pub(super) fn delete(&mut self, id: AppId) {
+    /// Takes in that an app is not there any more since `rev`. One that is not known is no matter.
+    pub(super) fn delete(&mut self, id: AppId, rev: Rev) {
         self.count_received(&id, None);
-        if self.before.app(id.as_str()).is_some() {
-            self.lose(id, Kind::Deleted);
-        } else {
-            self.received.agree(&id);
+        self.gone(id, rev);
+    }
+
+    /// Takes in a snapshot, but for the valid apps that are not served as they came: these are returned.
+    pub(super) fn take_snapshot<'a>(&mut self, candidate: &'a SnapshotCandidate) -> Vec<Record<'a>> {
+        let (batch, complete) = (&candidate.apps, candidate.partial.is_none());
+        if complete {
+            self.receive_all(batch.len() as u64, candidate.digest);
+            self.work.meta.foreign = false;
+        }
+        let (mut arriving, mut known) = (Vec::new(), 0);
+        for record in batch.records() {
+            known += usize::from(self.before.table.app(record.id()).is_some());
+            self.take_record(record, complete, &mut arriving);
+        }
+        for app in batch.invalid() {
+            known += usize::from(self.before.table.app(app.id.as_str()).is_some());
+            let number = Number { rev: app.rev, digest: app.digest };
+            let is_news =
+                if complete { self.is_news(&app.id, number) } else { self.count_received(&app.id, Some(number)) };
+            match self.classify(app.id.as_str(), app.rev, None) {
+                Class::Invalid => self.take_invalid(&app.id, number, app.error.clone(), is_news),
+                class => self.note(&app.id, class, || number),
+            }
+        }
+        if complete {
+            self.delete_absent(batch, Rev(candidate.generation.0), known);
+        }
+        arriving
+    }
+
+    fn take_record<'a>(&mut self, record: Record<'a>, complete: bool, arriving: &mut Vec<Record<'a>>) {
+        let class = self.classify(record.id(), record.rev(), Some(record));
+        if complete && matches!(class, Class::Same) && self.differences_are_none() {
+            return;
+        }
+        let id = record.app_id();
+        if !complete {
+            self.count_received(&id, Some(Number::of(record)));
+        }
+        match class {
+            Class::Arrives => {
+                self.comes(&id);
+                arriving.push(record);
+            }
+            Class::Withheld => self.lose(id, Kind::Withheld(AppRecord::copy_of(record))),
+            class => self.note(&id, class, || Number::of(record)),
         }
     }
 
-    /// Takes in that no apps are there but `present`.
-    pub(super) fn delete_all_but(&mut self, present: &HashSet<AppId>) {
-        let served = self.before.iter().map(|app| &app.id);
-        let known = served.chain(self.received.differences.keys());
-        let gone: Vec<AppId> = known.filter(|id| !present.contains(*id)).cloned().collect();
-        gone.into_iter().for_each(|id| self.delete(id));
+    /// What is there before, and not in the snapshot. Where all that is served was seen in it, there is nothing to look for.
+    fn delete_absent(&mut self, batch: &Batch, rev: Rev, known: usize) {
+        let mut absent: Vec<AppId> = Vec::new();
+        if known < self.before.table.len() {
+            let gone = self.before.table.iter().filter(|app| !batch.contains(app.id()));
+            absent.extend(gone.map(Record::app_id));
+        }
+        let differing = self.before.received.iter().flat_map(|received| received.differences.iter());
+        let unserved = differing.filter(|(id, _)| self.before.table.app(id.as_str()).is_none());
+        absent.extend(unserved.filter(|(id, _)| !batch.contains(id.as_str())).map(|(id, _)| id.clone()));
+        absent.into_iter().for_each(|id| self.gone(id, rev));
     }
 
-    /// What it would take away of what `guard` does not count as away already.
-    pub(super) fn shrink(&self, shrink_ok: Option<u64>, guard: &Guard, now: WallTime) -> Shrink {
-        let is_there = |id: &&AppId| !guard.is_away(id, now);
-        let losing = self.newly_held().filter(is_there).count();
-        Shrink {
-            served: self.before.len() as u64,
-            losing: losing as u64,
-            held: self.received.held().filter(is_there).count().saturating_sub(losing) as u64,
-            apps_after: self.received.apps,
-            shrink_ok,
+    fn classify(&self, id: &str, rev: Rev, app: Option<Record<'_>>) -> Class {
+        let served = self.before.table.app(id);
+        if let Some(served) = served {
+            if rev < served.rev() && !self.is_foreign(id) {
+                return Class::Stale;
+            }
+        } else if self.work.tombstones.of(id).is_some_and(|buried| rev <= buried) {
+            return Class::Resurrected;
+        }
+        let Some(app) = app else { return Class::Invalid };
+        match served {
+            Some(served) if served == app => Class::Same,
+            Some(served) if served.endpoints() > 0 && app.endpoints() == 0 => Class::Withheld,
+            _ => Class::Arrives,
         }
     }
 
-    /// Brings the table to what was received, as far as the verdict lets it.
-    pub(super) fn carry_out(&mut self, verdict: &Verdict) {
-        let going: Vec<AppId> = match verdict {
-            Verdict::Let => self.newly_held().cloned().collect(),
-            Verdict::Release => self.received.held().cloned().collect(),
-            Verdict::Hold(_) => Vec::new(),
+    fn note(&mut self, id: &AppId, class: Class, number: impl FnOnce() -> Number) {
+        match class {
+            Class::Stale => {
+                self.summary.stale += 1;
+                self.differ(id, Kind::Stale(number()));
+            }
+            Class::Resurrected => {
+                self.summary.refused += 1;
+                self.differ(id, Kind::Resurrected(number()));
+            }
+            _ => self.agree(id),
+        }
+    }
+
+    fn take_invalid(&mut self, id: &AppId, number: Number, error: DocumentError, is_news: bool) {
+        self.summary.invalid += 1;
+        self.newly_invalid += usize::from(is_news);
+        self.differ(id, Kind::Invalid(number, error.field, error.message));
+    }
+
+    fn arrive(&mut self, app: AppRecord) {
+        self.comes(&app.get().app_id());
+        self.arriving.push(app);
+    }
+
+    /// What comes is held no longer, nor invalid. What waits for its host is looked at again, and may go on waiting.
+    fn comes(&mut self, id: &AppId) {
+        match self.difference(id.as_str()).map(|d| &d.kind) {
+            None => {}
+            Some(Kind::Waiting(..)) => self.again.push(id.clone()),
+            Some(_) => self.agree(id),
+        }
+    }
+
+    /// The app is not there any more: it is held, until the guard has spoken, or was not served anyway.
+    fn gone(&mut self, id: AppId, rev: Rev) {
+        let Some(served) = self.before.table.app(id.as_str()).map(Record::rev) else {
+            self.agree(&id);
+            return self.bury(id, rev);
         };
-        going.into_iter().for_each(|id| self.let_go(id));
-        self.place_waiting();
-        self.summary.held = self.received.held().count();
+        let rev = if self.is_foreign(id.as_str()) { rev } else { rev.max(served) };
+        let rev = match self.difference(id.as_str()).map(|d| &d.kind) {
+            Some(Kind::Deleted(before)) if !self.fresh => rev.max(*before),
+            _ => rev,
+        };
+        self.lose(id, Kind::Deleted(rev));
     }
 
-    /// Whether the table differs from the one before.
-    pub(super) fn changes_table(&self) -> bool {
-        self.summary.added + self.summary.updated + self.summary.removed > 0
+    fn lose(&mut self, id: AppId, kind: Kind) {
+        if self.was_held(id.as_str()) {
+            self.asks_again = true;
+        } else {
+            self.newly_held.push(id.clone());
+        }
+        self.differ(&id, kind);
     }
 
-    /// Whether anything differs that a restart begins with.
-    pub(super) fn is_worth_saving(&self) -> bool {
-        self.moved || self.changes_table()
+    /// Whether what was received is not what was received before.
+    pub(super) fn moves(&self) -> bool {
+        let key = |state: &State| state.received.as_ref().map(|r| (r.position.clone(), r.apps, r.digest));
+        key(&self.before) != key(&self.work)
     }
 
-    /// Whether the update asked for something that is held now.
-    pub(super) fn was_held(&self) -> bool {
-        let held = self.summary.held > 0;
-        held && (self.asks_again || self.newly_held().next().is_some())
+    /// The change it is; `None` where it is to be saved whole.
+    pub(super) fn change(&mut self) -> Option<Change> {
+        let received = self.work.received.as_ref().map(|r| (r.position.clone(), r.apps, r.digest));
+        let change = || Change { received, ops: std::mem::take(&mut self.ops), meta: self.work.meta.clone() };
+        (!self.whole).then(change)
     }
 
-    /// Whether it has an app that could be served.
-    pub(super) fn brings_apps(&self) -> bool {
-        self.received.differences.values().any(|d| waits(d).is_some())
+    /// So much changes that it is to be saved whole.
+    pub(super) fn save_whole(&mut self) {
+        (self.whole, self.ops) = (true, Vec::new());
+    }
+
+    /// The steps so far.
+    pub(super) fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The steps beyond the first `count` are as if they had not been.
+    pub(super) fn forget_steps(&mut self, count: usize) {
+        self.ops.truncate(count);
     }
 
     /// Whether count and digest of what was received are what they say they are. It looks at every app.
     pub(super) fn is_sound(&self) -> bool {
-        let same = self.table.iter().filter(|app| !self.received.differences.contains_key(&app.id));
-        let others = self.received.differences.values().filter_map(|d| d.kind.received());
-        let numbers = same.map(|app| ReceivedApp::of(app)).chain(others);
+        let Some(received) = self.work.received.as_ref().filter(|_| !self.work.meta.foreign) else { return true };
+        let same = self.work.table.iter().filter(|app| received.differences.get(app.id()).is_none());
+        let others = received.differences.iter().filter_map(|(_, d)| d.kind.received());
+        let numbers = same.map(Number::of).chain(others);
         let sum = numbers.fold((0, Digest::default()), |(apps, sum), number| (apps + 1, sum.plus(number.digest)));
-        sum == (self.received.apps, self.received.digest)
+        sum == (received.apps, received.digest)
     }
 
-    fn is_stale(&self, id: &AppId, number: ReceivedApp, served: Option<&Arc<App>>) -> bool {
-        let foreign = self.new_epoch || self.received.differences.get(id).is_some_and(|d| d.foreign);
-        !foreign && served.is_some_and(|app| number.rev < app.rev)
+    /// One step. It cannot fail but for hosts, and who takes hosts asks beforehand.
+    pub(super) fn step(&mut self, op: Op) {
+        let done = self.work.step(&op);
+        debug_assert!(done.is_ok(), "nobody takes a host that is another's: {done:?}");
+        self.record(op);
     }
 
-    /// This version was held when the gateway was restarted, and released before its document came again.
-    fn was_let_go(&self, app: &App) -> bool {
-        let difference = self.received.differences.get(&app.id);
-        let released =
-            |d: &Difference| matches!(d.kind, Kind::Unknown { number, held: false } if number == ReceivedApp::of(app));
-        difference.is_some_and(released)
+    pub(super) fn record(&mut self, op: Op) {
+        if !self.whole {
+            self.ops.push(op);
+        }
+    }
+
+    pub(super) fn agree(&mut self, id: &AppId) {
+        if self.difference(id.as_str()).is_none() {
+            return;
+        }
+        if self.was_held(id.as_str()) {
+            self.unheld.push(id.clone());
+        }
+        self.step(Op::Agree(id.clone()));
+    }
+
+    pub(super) fn differ(&mut self, id: &AppId, kind: Kind) {
+        let held = kind.is_held();
+        let difference = Difference { foreign: self.is_foreign(id.as_str()), kind };
+        if self.difference(id.as_str()) == Some(&difference) {
+            return;
+        }
+        if !held && self.was_held(id.as_str()) {
+            self.unheld.push(id.clone());
+        }
+        self.step(Op::Differ(id.clone(), difference));
+    }
+
+    pub(super) fn bury(&mut self, id: AppId, rev: Rev) {
+        if self.work.tombstones.of(id.as_str()).is_none_or(|buried| buried < rev) {
+            self.step(Op::Bury(id, rev));
+        }
+    }
+
+    pub(super) fn difference(&self, id: &str) -> Option<&Difference> {
+        self.work.differences()?.get(id)
+    }
+
+    pub(super) fn difference_before(&self, id: &str) -> Option<&Difference> {
+        self.before.differences()?.get(id)
+    }
+
+    fn differences_are_none(&self) -> bool {
+        self.work.differences().is_none_or(|differences| differences.is_empty())
+    }
+
+    pub(super) fn is_held(&self, id: &str) -> bool {
+        self.difference(id).is_some_and(|difference| difference.kind.is_held())
+    }
+
+    fn was_held(&self, id: &str) -> bool {
+        self.difference_before(id).is_some_and(|difference| difference.kind.is_held())
+    }
+
+    /// Whether the rev of the served version compares with nothing that is received.
+    fn is_foreign(&self, id: &str) -> bool {
+        self.fresh || self.difference_before(id).is_some_and(|difference| difference.foreign)
+    }
+
+    /// A whole snapshot says itself what was received.
+    fn receive_all(&mut self, apps: u64, digest: Digest) {
+        if let Some(received) = &mut self.work.received {
+            (received.apps, received.digest) = (apps, digest);
+        }
+    }
+
+    fn is_news(&self, id: &AppId, number: Number) -> bool {
+        self.received_before(id) != Some(number)
+    }
+
+    fn received_before(&self, id: &AppId) -> Option<Number> {
+        match self.difference_before(id.as_str()) {
+            Some(difference) => difference.kind.received(),
+            None => self.before.table.app(id.as_str()).filter(|_| !self.before.meta.foreign).map(Number::of),
+        }
     }
 
     /// Keeps count and digest of what was received. True when it is not what was received before.
-    fn count_received(&mut self, id: &AppId, now: Option<ReceivedApp>) -> bool {
-        let before = self.received.of(id, &self.before);
-        let is_news = before != now;
-        self.moved |= is_news;
+    fn count_received(&mut self, id: &AppId, now: Option<Number>) -> bool {
+        let before = self.received_before(id);
+        let Some(received) = &mut self.work.received else { return false };
         if let Some(before) = before {
-            self.received.apps = self.received.apps.saturating_sub(1);
-            self.received.digest = self.received.digest.minus(before.digest);
+            received.apps = received.apps.saturating_sub(1);
+            received.digest = received.digest.minus(before.digest);
         }
         if let Some(now) = now {
-            self.received.apps += 1;
-            self.received.digest = self.received.digest.plus(now.digest);
+            received.apps += 1;
+            received.digest = received.digest.plus(now.digest);
         }
-        is_news
-    }
-
-    fn differ(&mut self, id: AppId, kind: Kind) {
-        let known_foreign = self.received.differences.get(&id).is_some_and(|d| d.foreign);
-        self.received.differ(id, Difference { kind, foreign: self.new_epoch || known_foreign });
-    }
-
-    /// What is held and was not before. Where nothing was noted there is nothing to compare.
-    fn newly_held(&self) -> impl Iterator<Item = &AppId> {
-        let same = Arc::ptr_eq(&self.differed_before, &self.received.differences);
-        self.received.held().filter(move |id| !same && !self.held_before(id))
-    }
-
-    fn held_before(&self, id: &AppId) -> bool {
-        self.differed_before.get(id).is_some_and(|d| d.kind.is_held())
-    }
-
-    fn lose(&mut self, id: AppId, kind: Kind) {
-        self.asks_again |= self.held_before(&id);
-        self.differ(id, kind);
-    }
-
-    /// One app of those the guard has let go.
-    fn let_go(&mut self, id: AppId) {
-        match self.received.differences.get(&id).map(|d| d.kind.clone()) {
-            Some(Kind::Deleted) => {
-                self.received.agree(&id);
-                self.summary.removed += usize::from(self.table.remove(id.as_str()).is_some());
-                self.taken.push(id);
-            }
-            Some(Kind::Withheld(app)) => self.differ(id, Kind::Waiting(app, None)),
-            Some(Kind::Unknown { number, .. }) => self.differ(id, Kind::Unknown { number, held: false }),
-            _ => {}
-        }
-    }
-
-    /// Puts every app that waits into the table, if it gets its hosts now.
-    fn place_waiting(&mut self) {
-        let waiting: Vec<Arc<App>> = self.received.differences.values().filter_map(waits).cloned().collect();
-        let losers = hosts::settle(&mut self.table, waiting.clone());
-        let lost: HashSet<AppId> = losers.iter().map(|(app, _)| app.id.clone()).collect();
-        waiting.iter().filter(|app| !lost.contains(&app.id)).for_each(|app| self.placed(app));
-        losers.into_iter().for_each(|(app, taken)| self.waits_for_host(app, &taken));
-    }
-
-    fn placed(&mut self, app: &Arc<App>) {
-        self.received.agree(&app.id);
-        let before = self.before.app(app.id.as_str());
-        if loses_endpoints(before, app) {
-            self.taken.push(app.id.clone());
-        } else if app.spec.endpoint_count() > 0 {
-            self.back.push(app.id.clone());
-        }
-        match before {
-            Some(_) => self.summary.updated += 1,
-            None => self.summary.added += 1,
-        }
-    }
-
-    fn waits_for_host(&mut self, app: Arc<App>, taken: &HostTaken) {
-        let known = matches!(self.received.differences.get(&app.id).map(|d| &d.kind), Some(Kind::Waiting(_, Some(_))));
-        self.summary.invalid += usize::from(!known);
-        let place = app.spec.hosts.iter().position(|host| *host == taken.host).unwrap_or_default();
-        let error = DocumentError { field: format!("hosts[{place}]"), message: taken.to_string() };
-        self.differ(app.id.clone(), Kind::Waiting(app, Some(Box::new(error))));
+        before != now
     }
 }
 
-fn waits(difference: &Difference) -> Option<&Arc<App>> {
-    match &difference.kind {
-        Kind::Waiting(app, _) => Some(app),
-        _ => None,
-    }
-}
-
-/// An app that had endpoints and has none now counts as taken away.
-fn loses_endpoints(served: Option<&Arc<App>>, next: &App) -> bool {
-    next.spec.endpoint_count() == 0 && served.is_some_and(|app| app.spec.endpoint_count() > 0)
+fn retire(retired: &mut Vec<Epoch>, left: &Epoch) {
+    retired.retain(|epoch| epoch != left);
+    retired.insert(0, left.clone());
+    retired.truncate(MAX_RETIRED_EPOCHS);
 }

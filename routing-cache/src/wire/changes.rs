@@ -1,8 +1,10 @@
 //! GET /v1/changes: pages, and the change they make together.
+//!
+//! A page that came whole is taken whole; pages that follow one another are applied together when the last has arrived.
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet, hash_map::Entry};
+use hashbrown::{HashMap, hash_map::Entry};
 
 use super::{Incoming, ShrinkOk, WireError, raw, snapshot::check_limit};
 use crate::{
@@ -94,7 +96,7 @@ fn newest(mut upserts: Vec<Incoming>, mut deletes: Deletes) -> Result<(Vec<Incom
     Ok((upserts, deletes))
 }
 
-/// Pages that follow one another, as one change. Applied together when the last has arrived.
+/// A change: what one page says, or several that follow one another.
 #[derive(Debug)]
 pub struct Changes {
     /// The epoch it is of.
@@ -105,9 +107,9 @@ pub struct Changes {
     pub to: Generation,
     /// Whether the orchestrator has said with every page that it is ready.
     pub ready: bool,
-    /// New and changed apps; invalid ones too. No app is in both lists, or twice in one.
+    /// New and changed apps, in no order; invalid ones too. No app is in both lists, or twice in one.
     pub upserts: Vec<Incoming>,
-    /// Apps that are gone.
+    /// Apps that are gone, in no order.
     pub deletes: Vec<(AppId, Rev)>,
     /// Apps in the whole table at `to`.
     pub apps: u64,
@@ -118,50 +120,124 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The change that the first page makes.
+    /// The change that one page makes.
     #[must_use]
     pub fn from_page(page: ChangesPage) -> Self {
         let ChangesPage { epoch, from, to, ready, upserts, deletes, more: _, apps, digest, shrink_ok } = page;
         Self { epoch, from, to, ready, upserts, deletes, apps, digest, shrink_ok }
     }
+}
+
+/// Pages that follow one another, while they become one change. A page costs its own length, however many came before.
+#[derive(Debug)]
+pub struct GatheredChanges {
+    changes: Changes,
+    /// Where each app stands.
+    places: HashMap<AppId, Place, RandomState>,
+    /// Of the documents in `changes`.
+    bytes: u64,
+}
+
+/// Where an app stands in a change.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Upsert(usize),
+    Delete(usize),
+}
+
+impl GatheredChanges {
+    /// The first page.
+    #[must_use]
+    pub fn from_page(page: ChangesPage) -> Self {
+        let changes = Changes::from_page(page);
+        let upserts = changes.upserts.iter().map(|upsert| upsert.id.clone()).zip((0..).map(Place::Upsert));
+        let deletes = changes.deletes.iter().map(|(id, _)| id.clone()).zip((0..).map(Place::Delete));
+        Self { places: upserts.chain(deletes).collect(), bytes: bytes_of(&changes.upserts), changes }
+    }
 
     /// Adds the page that follows; its upsert or delete of an app replaces an earlier one.
     ///
     /// # Errors
-    /// When the page does not follow on what is there, or all pages together are larger than a snapshot may be. Then
+    /// When it is of another epoch, does not follow, or makes more than a whole snapshot may hold (`limits`). Then
     /// nothing was added, and the pages so far are of no use: take a snapshot.
     pub fn append(&mut self, page: ChangesPage, limits: &Limits) -> Result<(), WireError> {
-        if page.epoch != self.epoch {
-            return Err(WireError::EpochChanged { expected: self.epoch.clone(), found: page.epoch });
+        let changes = &self.changes;
+        if page.epoch != changes.epoch {
+            return Err(WireError::EpochChanged { expected: changes.epoch.clone(), found: page.epoch });
         }
-        if page.from != self.to {
-            return Err(WireError::Gap { expected: self.to, found: page.from });
+        if page.from != changes.to {
+            return Err(WireError::Gap { expected: changes.to, found: page.from });
         }
         self.check_size(&page, limits)?;
-        self.replace(page.upserts, page.deletes);
-        self.to = page.to;
-        self.ready &= page.ready;
-        self.apps = page.apps;
-        self.digest = page.digest;
-        self.shrink_ok = page.shrink_ok.or(self.shrink_ok.take());
+        for upsert in page.upserts {
+            self.upsert(upsert);
+        }
+        for (id, rev) in page.deletes {
+            self.delete(id, rev);
+        }
+        let changes = &mut self.changes;
+        changes.to = page.to;
+        changes.ready &= page.ready;
+        changes.apps = page.apps;
+        changes.digest = page.digest;
+        changes.shrink_ok = page.shrink_ok.or(changes.shrink_ok.take());
         Ok(())
     }
 
-    fn check_size(&self, page: &ChangesPage, limits: &Limits) -> Result<(), WireError> {
-        let count = [self.upserts.len(), self.deletes.len(), page.upserts.len(), page.deletes.len()].iter().sum();
-        let bytes = self.upserts.iter().chain(&page.upserts).map(|upsert| upsert.bytes).sum();
-        let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-        check_limit(wide(count), LimitName::SnapshotApps, limits.snapshot_apps)?;
-        check_limit(wide(bytes), LimitName::SnapshotBytes, limits.snapshot_bytes)
+    /// What has been gathered.
+    #[must_use]
+    pub fn finish(self) -> Changes {
+        self.changes
     }
 
-    fn replace(&mut self, upserts: Vec<Incoming>, deletes: Deletes) {
-        let ids = upserts.iter().map(|upsert| &upsert.id).chain(deletes.iter().map(|(id, _)| id));
-        let changed: HashSet<&AppId, RandomState> = ids.collect();
-        self.upserts.retain(|upsert| !changed.contains(&upsert.id));
-        self.deletes.retain(|(id, _)| !changed.contains(id));
-        drop(changed);
-        self.upserts.extend(upserts);
-        self.deletes.extend(deletes);
+    /// What has been gathered so far.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
+
+    fn check_size(&self, page: &ChangesPage, limits: &Limits) -> Result<(), WireError> {
+        let count = self.places.len() + page.upserts.len() + page.deletes.len();
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        check_limit(count, LimitName::SnapshotApps, limits.snapshot_apps)?;
+        let bytes = self.bytes.saturating_add(bytes_of(&page.upserts));
+        check_limit(bytes, LimitName::SnapshotBytes, limits.snapshot_bytes)
+    }
+
+    fn upsert(&mut self, upsert: Incoming) {
+        self.leave(&upsert.id);
+        self.places.insert(upsert.id.clone(), Place::Upsert(self.changes.upserts.len()));
+        self.bytes = self.bytes.saturating_add(upsert.bytes as u64);
+        self.changes.upserts.push(upsert);
+    }
+
+    fn delete(&mut self, id: AppId, rev: Rev) {
+        self.leave(&id);
+        self.places.insert(id.clone(), Place::Delete(self.changes.deletes.len()));
+        self.changes.deletes.push((id, rev));
+    }
+
+    /// Takes out what an earlier page says of the app; the last of its list comes into its place.
+    fn leave(&mut self, id: &AppId) {
+        let Changes { upserts, deletes, .. } = &mut self.changes;
+        let place = self.places.remove(id);
+        let moved = match place {
+            Some(Place::Upsert(at)) if at < upserts.len() => {
+                self.bytes = self.bytes.saturating_sub(upserts.swap_remove(at).bytes as u64);
+                upserts.get(at).map(|upsert| &upsert.id)
+            }
+            Some(Place::Delete(at)) if at < deletes.len() => {
+                deletes.swap_remove(at);
+                deletes.get(at).map(|(id, _)| id)
+            }
+            _ => None,
+        };
+        if let (Some(place), Some(known)) = (place, moved.and_then(|id| self.places.get_mut(id))) {
+            *known = place;
+        }
+    }
+}
+
+fn bytes_of(upserts: &[Incoming]) -> u64 {
+    upserts.iter().map(|upsert| upsert.bytes as u64).sum()
 }

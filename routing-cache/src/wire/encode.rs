@@ -45,8 +45,9 @@ pub fn snapshot_begin_shrunk(
 }
 
 /// `{"app":...,"rev":N,"spec":...}` and a line's end, with the document's exact bytes. They have to be one JSON value
-/// without a line's end: see [`one_line`].
-pub fn snapshot_app(out: &mut Vec<u8>, id: &AppId, rev: Rev, document: &[u8]) {
+/// without a line's end, which one from a changes answer may hold between its parts: see [`one_line`].
+pub fn snapshot_app(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8]) {
+    debug_assert!(!document.contains(&b'\n'), "a document with a line's end breaks the framing");
     app(out, id, rev, document);
     out.push(b'\n');
 }
@@ -101,7 +102,7 @@ pub fn changes<'a>(
         if index > 0 {
             out.push(b',');
         }
-        app(&mut out, id, rev, document);
+        app(&mut out, id.as_str(), rev, document);
     }
     out.extend_from_slice(b"],\"deletes\":");
     json(&mut out, &deletes.iter().map(raw::Delete::from).collect::<Vec<_>>());
@@ -127,10 +128,9 @@ pub fn one_line(document: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     Ok(kept.collect())
 }
 
-fn app(out: &mut Vec<u8>, id: &AppId, rev: Rev, document: &[u8]) {
-    debug_assert!(!document.contains(&b'\n'), "a document with a line's end breaks the framing");
+fn app(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8]) {
     out.extend_from_slice(b"{\"app\":");
-    json(out, id.as_str());
+    json(out, id);
     out.extend_from_slice(format!(",\"rev\":{rev},\"spec\":").as_bytes());
     out.extend_from_slice(document);
     out.push(b'}');

@@ -5,45 +5,36 @@
 //! or not at all ([`WireError`]); within one, a document that is not valid spoils its own app alone ([`DocumentError`]).
 //! Input never panics, and never costs more memory than the limits allow.
 
+mod batch;
 mod changes;
+mod cursor;
 mod document;
 pub mod encode;
 mod error;
 mod lines;
+mod plain;
 mod raw;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
-pub use changes::{Changes, ChangesPage, parse_changes};
+pub use batch::{Batch, Duplicate, InvalidApp};
+pub use changes::{Changes, ChangesPage, GatheredChanges, parse_changes};
 pub use document::{DocumentError, parse_document};
 pub use error::WireError;
 pub use snapshot::{SnapshotCandidate, SnapshotDecoder};
 
+use document::Simple;
+
 use crate::{
     limits::{LimitName, Limits},
-    model::{App, AppId, Digest, Epoch, Generation, Rev},
+    model::{
+        App, AppId, AppRecord, Digest, Epoch, Generation, HostPattern, HostRef, Record, RecordParts, RecordTooLarge,
+        Rev, app_digest,
+    },
 };
-
-/// The number of one app in the table's digest: the first 16 bytes, big-endian, of SHA-256(id, 0, rev as 8 bytes
-/// big-endian, 0, the exact bytes of the document). Source: spec/orchestrator-api.md.
-#[must_use]
-pub fn app_digest(id: &AppId, rev: Rev, document: &[u8]) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update(id.as_str());
-    hash.update([0]);
-    hash.update(rev.0.to_be_bytes());
-    hash.update([0]);
-    hash.update(document);
-    let hash: [u8; 32] = hash.finalize().into();
-    let first = hash.first_chunk().expect("invariant: 32 bytes have a first half");
-    Digest(u128::from_be_bytes(*first))
-}
 
 /// One app of an answer: its identity is known even where its document is invalid.
 #[derive(Clone, Debug)]
@@ -57,21 +48,80 @@ pub struct Incoming {
     /// Size of the document in bytes.
     pub bytes: usize,
     /// The app, or why its document is invalid (too large counts).
-    pub app: Result<Arc<App>, DocumentError>,
+    pub app: Result<AppRecord, DocumentError>,
 }
 
 impl Incoming {
     /// Reads an app's document. The bytes are copied, so that an app that stays does not keep a whole answer.
     #[must_use]
     pub fn read(id: AppId, rev: Rev, document: &[u8], limits: &Limits) -> Self {
-        let digest = app_digest(&id, rev, document);
-        let spec = check_size(document, limits).and_then(|()| parse_document(document));
-        let app = spec.map(|spec| {
-            let document = Bytes::copy_from_slice(document);
-            Arc::new(App { id: id.clone(), rev, digest, document, spec })
-        });
+        let digest = app_digest(id.as_str(), rev, document);
+        let app = read_record(id.as_str(), rev, document, limits);
         Self { id, rev, digest, bytes: document.len(), app }
     }
+}
+
+fn read_record(id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<AppRecord, DocumentError> {
+    let mut record = Vec::new();
+    write_record(&mut record, id, rev, document, limits)?;
+    Record::at(&record, 0).map(AppRecord::copy_of).ok_or_else(|| too_large(RecordTooLarge))
+}
+
+/// Appends the record of an app to `out`, which is left as it was where the document is not valid.
+fn write_record(out: &mut Vec<u8>, id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<(), DocumentError> {
+    check_size(document, limits)?;
+    if let Some(simple) = Simple::read(document) {
+        return write_simple(out, id, rev, document, &simple);
+    }
+    let spec = document::parse_any(document)?;
+    let hosts = hosts_in(document, &spec.hosts);
+    let endpoints = u32::try_from(spec.endpoint_count()).unwrap_or(u32::MAX);
+    RecordParts { id, rev, document, endpoints, hosts: &hosts }.write(out).map(drop).map_err(too_large)
+}
+
+/// [`write_record`] of a document that was read, and is not over its limit.
+fn write_simple(
+    out: &mut Vec<u8>,
+    id: &str,
+    rev: Rev,
+    document: &[u8],
+    simple: &Simple<'_>,
+) -> Result<(), DocumentError> {
+    let endpoints = u32::try_from(simple.endpoint_count()).unwrap_or(u32::MAX);
+    RecordParts { id, rev, document, endpoints, hosts: &simple.hosts }.write(out).map(drop).map_err(too_large)
+}
+
+/// The hosts, with their names as slices of the document where they stand in it as they are: those take no room in a
+/// record. They are looked for in their order, and not any more after one was not found, so that it takes linear time.
+fn hosts_in<'a>(document: &'a [u8], hosts: &'a [HostPattern]) -> Vec<HostRef<'a>> {
+    let mut rest = document;
+    let place = |host: &'a HostPattern| {
+        let host = host.as_ref();
+        let Some(at) = memchr::memmem::find(rest, host.name.as_bytes()) else {
+            rest = &[];
+            return host;
+        };
+        let (name, after) = rest
+            .split_at_checked(at)
+            .and_then(|(_, found)| found.split_at_checked(host.name.len()))
+            .unwrap_or_default();
+        rest = after;
+        HostRef { name: std::str::from_utf8(name).unwrap_or(host.name), ..host }
+    };
+    hosts.iter().map(place).collect()
+}
+
+fn too_large(error: RecordTooLarge) -> DocumentError {
+    DocumentError::new(error.to_string())
+}
+
+/// The app of a record, ready for requests.
+///
+/// # Errors
+/// When this version does not understand the document; the one that made the record did.
+pub fn compile(record: Record<'_>) -> Result<App, DocumentError> {
+    let (id, rev, document) = (record.app_id(), record.rev(), Bytes::copy_from_slice(record.document()));
+    Ok(App { spec: parse_document(&document)?, id, rev, document })
 }
 
 fn check_size(document: &[u8], limits: &Limits) -> Result<(), DocumentError> {

@@ -5,21 +5,13 @@
 //!
 //! Lines that are blank are skipped, wherever they are; any other line that is neither `begin`, an app nor `end` is an
 //! error, since a table that is only partly understood is not understood. One document that is not valid is not an
-//! error of the snapshot (see [`Incoming`]), nor is one over `app_bytes`; a line over [`Limits::line_bytes`] is.
+//! error of the snapshot (see [`Batch::invalid`]), nor is one over `app_bytes`; a line over [`Limits::line_bytes`] is.
 
-use std::hash::BuildHasher;
-
-use foldhash::fast::RandomState;
-use hashbrown::{HashTable, hash_table::Entry};
-
-use super::{Incoming, ShrinkOk, WireError, lines::Lines, raw};
+use super::{Batch, ShrinkOk, WireError, lines::Lines, plain::PlainLine, raw};
 use crate::{
     limits::{LimitName, Limits},
     model::{Digest, Epoch, Generation, Rev},
 };
-
-/// Room is made at once for no more apps than this, whatever `begin` promises.
-const MAX_RESERVED_APPS: usize = 1 << 16;
 
 /// A whole, consistent snapshot: count and digest were checked.
 #[derive(Debug)]
@@ -32,8 +24,8 @@ pub struct SnapshotCandidate {
     pub ready: bool,
     /// The orchestrator's word that a shrink is meant.
     pub shrink_ok: Option<ShrinkOk>,
-    /// All apps in the order they came, none twice; invalid ones too.
-    pub apps: Vec<Incoming>,
+    /// All apps, none twice; invalid ones too.
+    pub apps: Batch,
     /// The source could not be read whole (a half-written file among others): apps that are not in `apps` stay as they
     /// are, received and served alike, and are never deletes. Always `None` from the decoder; the file client sets it,
     /// with the reason.
@@ -73,12 +65,7 @@ struct Body {
     /// How many apps `begin` promises.
     announced: u64,
     shrink_ok: Option<ShrinkOk>,
-    apps: Vec<Incoming>,
-    digest: Digest,
-    /// Indices into `apps`, by id.
-    seen: HashTable<usize>,
-    /// Seeded at random: ids come from outside.
-    hasher: RandomState,
+    apps: Batch,
 }
 
 impl SnapshotDecoder {
@@ -167,46 +154,36 @@ fn begin(limits: &Limits, number: u64, line: &[u8]) -> Result<Body, WireError> {
     let begin = line.begin.ok_or(WireError::NoBegin { line: number })?;
     raw::check_schema(begin.schema)?;
     check_limit(begin.apps, LimitName::SnapshotApps, limits.snapshot_apps)?;
-    let reserved = usize::try_from(begin.apps).unwrap_or(usize::MAX).min(MAX_RESERVED_APPS);
     Ok(Body {
         epoch: raw::epoch(number, &begin.epoch)?,
         generation: Generation(begin.generation),
         ready: begin.ready,
         announced: begin.apps,
         shrink_ok: begin.shrink_ok.map(ShrinkOk::from),
-        apps: Vec::with_capacity(reserved),
-        digest: Digest::default(),
-        seen: HashTable::with_capacity(reserved),
-        hasher: RandomState::default(),
+        apps: Batch::with_capacity(begin.apps),
     })
 }
 
 impl Body {
     /// True when the line was `end`.
     fn line(&mut self, limits: &Limits, number: u64, line: &[u8]) -> Result<bool, WireError> {
+        if self.count() < limits.snapshot_apps
+            && let Some(line) = PlainLine::read(line)
+            && self.apps.read_line(&line, limits)
+        {
+            return Ok(false);
+        }
         match raw::read(number, line)? {
             raw::Line { begin: None, end: Some(end), app: None, .. } => self.check_end(number, &end).map(|()| true),
             raw::Line { begin: None, end: None, app: Some(app), rev: Some(rev), spec: Some(spec) } => {
                 check_limit(self.count() + 1, LimitName::SnapshotApps, limits.snapshot_apps)?;
                 let id = raw::app_id(number, &app)?;
-                self.add(Incoming::read(id, Rev(rev), spec.get().as_bytes(), limits)).map(|()| false)
+                self.apps.read(&id, Rev(rev), spec.get().as_bytes(), limits)?;
+                Ok(false)
             }
             raw::Line { begin: Some(_), .. } => Err(WireError::SecondBegin { line: number }),
             _ => Err(WireError::garbage(number, "it is neither an app with rev and spec nor `end`")),
         }
-    }
-
-    fn add(&mut self, app: Incoming) -> Result<(), WireError> {
-        let Self { apps, seen, hasher, .. } = self;
-        let id_at = |index: &usize| apps.get(*index).map(|known| &known.id);
-        let hash_at = |index: &usize| hasher.hash_one(id_at(index));
-        match seen.entry(hasher.hash_one(Some(&app.id)), |index| id_at(index) == Some(&app.id), hash_at) {
-            Entry::Occupied(_) => return Err(WireError::DuplicateApp { app: app.id }),
-            Entry::Vacant(place) => place.insert(apps.len()),
-        };
-        self.digest = self.digest.plus(app.digest);
-        self.apps.push(app);
-        Ok(())
     }
 
     fn check_end(&self, number: u64, end: &raw::End<'_>) -> Result<(), WireError> {
@@ -214,7 +191,7 @@ impl Body {
         if let Some(said) = [self.announced, end.apps].into_iter().find(|&said| said != received) {
             return Err(WireError::WrongCount { said, received });
         }
-        if raw::digest(number, &end.digest)? == self.digest { Ok(()) } else { Err(WireError::WrongDigest) }
+        if raw::digest(number, &end.digest)? == self.apps.digest() { Ok(()) } else { Err(WireError::WrongDigest) }
     }
 
     fn count(&self) -> u64 {
@@ -227,9 +204,9 @@ impl Body {
             generation: self.generation,
             ready: self.ready,
             shrink_ok: self.shrink_ok,
-            apps: self.apps,
             partial: None,
-            digest: self.digest,
+            digest: self.apps.digest(),
+            apps: self.apps,
             bytes,
         }
     }

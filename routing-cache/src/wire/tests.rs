@@ -15,7 +15,7 @@ fn epoch(text: &str) -> Epoch {
 }
 
 fn digest_of(apps: &[(&str, u64, &str)]) -> Digest {
-    let digests = apps.iter().map(|(app, rev, spec)| app_digest(&id(app), Rev(*rev), spec.as_bytes()));
+    let digests = apps.iter().map(|(app, rev, spec)| app_digest(app, Rev(*rev), spec.as_bytes()));
     digests.fold(Digest::default(), Digest::plus)
 }
 
@@ -46,7 +46,7 @@ mod digest {
         fn it_does_not_depend_on_order_and_a_delta_changes_it(
             mut apps in prop::collection::vec(("[a-z]{1,8}", any::<u64>(), ".{0,20}"), 1..8),
         ) {
-            let number = |(app, rev, spec): &(String, u64, String)| app_digest(&id(app), Rev(*rev), spec.as_bytes());
+            let number = |(app, rev, spec): &(String, u64, String)| app_digest(app, Rev(*rev), spec.as_bytes());
             let sum = |apps: &[(String, u64, String)]| apps.iter().map(number).fold(Digest::default(), Digest::plus);
             let whole = sum(&apps);
             apps.reverse();
@@ -125,7 +125,7 @@ mod snapshot {
         let count = apps.len() as u64;
         let mut out = encode::snapshot_begin(&epoch("01J9"), Generation(7), true, count);
         for (app, rev, spec) in apps {
-            encode::snapshot_app(&mut out, &id(app), Rev(*rev), spec.as_bytes());
+            encode::snapshot_app(&mut out, app, Rev(*rev), spec.as_bytes());
         }
         out.extend(encode::snapshot_end(count, digest_of(apps)));
         String::from_utf8(out).unwrap()
@@ -156,12 +156,13 @@ mod snapshot {
         assert_eq!((candidate.shrink_ok, candidate.partial), (None, None));
         assert_eq!(candidate.digest, digest_of(&[("shop", 1, SHOP), ("blog", 2, BLOG)]));
         assert_eq!(candidate.bytes, two().len() as u64);
-        let [shop, blog] = &candidate.apps[..] else { panic!("{:?}", candidate.apps) };
-        let app = shop.app.as_ref().unwrap();
-        assert_eq!((&app.id, app.rev, app.digest), (&id("shop"), Rev(1), shop.digest));
-        assert_eq!(app.document, SHOP);
-        assert_eq!(app.spec, parse_document(SHOP.as_bytes()).unwrap());
-        assert_eq!((blog.bytes, blog.rev), (BLOG.len(), Rev(2)));
+        let shop = candidate.apps.get("shop").unwrap();
+        assert_eq!((shop.id(), shop.rev(), shop.endpoints()), ("shop", Rev(1), 1));
+        assert_eq!(shop.document(), SHOP.as_bytes());
+        assert_eq!(shop.hosts().map(|host| host.to_string()).collect::<Vec<_>>(), ["shop.example.com"]);
+        assert_eq!(compile(shop).unwrap().spec, parse_document(SHOP.as_bytes()).unwrap());
+        let blog = candidate.apps.get("blog").unwrap();
+        assert_eq!((blog.document().len(), blog.rev()), (BLOG.len(), Rev(2)));
     }
 
     #[test]
@@ -189,7 +190,7 @@ mod snapshot {
     fn the_digest_is_over_the_bytes_as_sent() {
         let spaced = SHOP.replace("\":", "\" : ");
         let candidate = decode(&body(&[("shop", 1, &spaced)])).unwrap();
-        assert_eq!(candidate.apps[0].app.as_ref().unwrap().document, spaced);
+        assert_eq!(candidate.apps.get("shop").unwrap().document(), spaced.as_bytes());
         assert_eq!(label(&body(&[("shop", 1, SHOP)]).replace(SHOP, &spaced)), "wrong-digest");
     }
 
@@ -198,8 +199,9 @@ mod snapshot {
         for bad in ["{}", "null", "7", "\"x\"", r#"{"hosts":["A"],"endpoints":[]}"#, &"[".repeat(500)] {
             let whole = if bad.starts_with('[') { format!("{bad}{}", "]".repeat(500)) } else { bad.to_owned() };
             let candidate = decode(&body(&[("bad", 1, &whole), ("shop", 2, SHOP)])).unwrap();
-            assert!(candidate.apps[0].app.is_err() && candidate.apps[1].app.is_ok(), "{bad}");
-            assert_eq!(candidate.apps[0].id, id("bad"));
+            let [invalid] = candidate.apps.invalid() else { panic!("{bad}: {candidate:?}") };
+            assert_eq!((&invalid.id, invalid.rev, invalid.bytes), (&id("bad"), Rev(1), whole.len()));
+            assert_eq!(candidate.apps.records().map(Record::id).collect::<Vec<_>>(), ["shop"], "{bad}");
         }
     }
 
@@ -208,17 +210,20 @@ mod snapshot {
         let limits = Limits { app_bytes: SHOP.len() as u64, ..Limits::default() };
         let long = SHOP.replace(':', ": ");
         let candidate = decode_with(limits, &body(&[("long", 1, &long), ("shop", 2, SHOP)])).unwrap();
-        let error = candidate.apps[0].app.clone().unwrap_err().to_string();
-        assert_eq!(error, format!("is {} bytes long, the limit app_bytes is {}", long.len(), SHOP.len()));
-        assert!(candidate.apps[1].app.is_ok());
-        assert_eq!(candidate.apps[0].bytes, long.len());
+        let invalid = candidate.apps.get_invalid("long").unwrap();
+        assert_eq!(
+            invalid.error.to_string(),
+            format!("is {} bytes long, the limit app_bytes is {}", long.len(), SHOP.len())
+        );
+        assert!(candidate.apps.get("shop").is_some());
+        assert_eq!((invalid.bytes, candidate.apps.largest()), (long.len(), long.len() as u64));
     }
 
     #[test]
     fn a_line_too_long_to_hold_ends_the_snapshot() {
         let limits = Limits { app_bytes: 1000, changes_bytes: 5000, ..Limits::default() };
         let padded = |length: usize| format!("{{\"x\":\"{}\"}}", "x".repeat(length));
-        assert!(decode_with(limits, &body(&[("long", 1, &padded(5000))])).unwrap().apps[0].app.is_err());
+        assert_eq!(decode_with(limits, &body(&[("long", 1, &padded(5000))])).unwrap().apps.invalid().len(), 1);
         let error = decode_with(limits, &body(&[("long", 1, &padded(7048))])).unwrap_err();
         assert_eq!(error, WireError::TooLarge { limit: LimitName::LineBytes, allowed: 7048 });
         let mut endless = SnapshotDecoder::new(limits);
@@ -374,9 +379,14 @@ mod snapshot {
                 rest = next;
             }
             let candidate = decoder.finish().unwrap();
-            let read: Vec<_> = candidate.apps.iter().map(|app| (app.id.as_str(), app.rev.0, app.bytes)).collect();
-            let written: Vec<_> = apps.iter().map(|(app, rev, spec)| (*app, *rev, spec.len())).collect();
-            prop_assert_eq!(read, written);
+            let valid = candidate.apps.records().map(|app| (app.id(), app.rev().0, app.document().len()));
+            let invalid = candidate.apps.invalid().iter().map(|app| (app.id.as_str(), app.rev.0, app.bytes));
+            let read: Vec<_> = valid.chain(invalid).collect();
+            let written = |is_valid: bool| {
+                let of_kind = apps.iter().filter(move |(.., spec)| (*spec != "{}") == is_valid);
+                of_kind.map(|(app, rev, spec)| (*app, *rev, spec.len()))
+            };
+            prop_assert_eq!(read, written(true).chain(written(false)).collect::<Vec<_>>());
         }
     }
 }
@@ -416,10 +426,17 @@ mod changes {
         assert_eq!((page.epoch, page.from, page.to), (epoch.clone(), Generation(3), Generation(7)));
         assert_eq!((page.ready, page.more, page.apps, page.digest), (false, true, 9, Digest(7)));
         assert_eq!(page.shrink_ok, Some(ok));
-        assert_eq!(page.upserts[0].app.as_ref().unwrap().document, SHOP);
+        assert_eq!(page.upserts[0].app.as_ref().unwrap().get().document(), SHOP.as_bytes());
         assert_eq!(page.upserts[0].digest, digest_of(&[("shop", u64::MAX, SHOP)]));
         assert_eq!((&page.upserts[1].id, page.upserts[1].app.is_err()), (&blog, true));
         assert_eq!(page.deletes, [(id("gone"), Rev(7))]);
+    }
+
+    #[test]
+    fn a_document_with_line_ends_is_written_and_read_as_it_is() {
+        let (epoch, shop, pretty) = (epoch("e"), id("shop"), SHOP.replace(",", ",\n"));
+        let page = read(encode::changes(&head(&epoch, 1, 2), [(&shop, Rev(2), pretty.as_bytes())], &[])).unwrap();
+        assert_eq!(page.upserts[0].app.as_ref().unwrap().get().document(), pretty.as_bytes());
     }
 
     #[test]
@@ -489,10 +506,13 @@ mod changes {
     #[test]
     fn pages_that_follow_one_another_become_one_change() {
         let limits = Limits::default();
-        let mut changes = Changes::from_page(page(1, 5, &[("a", 2), ("b", 3)], &[("c", 4), ("d", 5)]).unwrap());
+        let mut changes = GatheredChanges::from_page(page(1, 5, &[("a", 2), ("b", 3)], &[("c", 4), ("d", 5)]).unwrap());
         changes.append(page(5, 8, &[("c", 6), ("e", 7)], &[("a", 8)]).unwrap(), &limits).unwrap();
+        let changes = changes.finish();
         let expected = (["b@3", "c@6", "e@7"].map(str::to_owned).to_vec(), ["d@5", "a@8"].map(str::to_owned).to_vec());
-        assert_eq!(shown(&changes.upserts, &changes.deletes), expected);
+        let (mut upserts, deletes) = shown(&changes.upserts, &changes.deletes);
+        upserts.sort_unstable();
+        assert_eq!((upserts, deletes), expected);
         assert_eq!(
             (changes.from, changes.to, changes.digest, changes.ready),
             (Generation(1), Generation(8), Digest(8), true)
@@ -502,28 +522,30 @@ mod changes {
     #[test]
     fn one_page_that_is_not_ready_makes_the_change_not_ready() {
         let limits = Limits::default();
-        let mut changes = Changes::from_page(ChangesPage { ready: false, ..page(1, 5, &[], &[]).unwrap() });
+        let mut changes = GatheredChanges::from_page(ChangesPage { ready: false, ..page(1, 5, &[], &[]).unwrap() });
         changes.append(page(5, 8, &[], &[]).unwrap(), &limits).unwrap();
-        assert!(!changes.ready);
+        assert!(!changes.finish().ready);
     }
 
     #[test]
     fn the_last_word_on_a_shrink_counts() {
         let ok = |to_apps| Some(ShrinkOk { to_apps, by: String::new(), why: String::new() });
         let with = |from, to, shrink_ok| ChangesPage { shrink_ok, ..page(from, to, &[], &[]).unwrap() };
-        let mut changes = Changes::from_page(with(1, 2, ok(5)));
-        changes.append(with(2, 3, None), &Limits::default()).unwrap();
-        assert_eq!(changes.shrink_ok, ok(5));
-        changes.append(with(3, 4, ok(4)), &Limits::default()).unwrap();
-        assert_eq!(changes.shrink_ok, ok(4));
+        let limits = Limits::default();
+        let mut changes = GatheredChanges::from_page(with(1, 2, ok(5)));
+        changes.append(with(2, 3, None), &limits).unwrap();
+        assert_eq!(changes.changes().shrink_ok, ok(5));
+        changes.append(with(3, 4, ok(4)), &limits).unwrap();
+        assert_eq!(changes.finish().shrink_ok, ok(4));
     }
 
     #[test]
     fn a_page_that_does_not_follow_adds_nothing() {
-        let mut changes = Changes::from_page(page(1, 5, &[("a", 2)], &[]).unwrap());
+        let mut changes = GatheredChanges::from_page(page(1, 5, &[("a", 2)], &[]).unwrap());
         let mut refused = |page: ChangesPage, limits: &Limits| {
             let error = changes.append(page, limits).unwrap_err();
-            assert_eq!((changes.to, changes.upserts.len(), changes.apps), (Generation(5), 1, 9));
+            let so_far = changes.changes();
+            assert_eq!((so_far.to, so_far.upserts.len(), so_far.apps), (Generation(5), 1, 9));
             error
         };
         let limits = Limits::default();
@@ -536,6 +558,24 @@ mod changes {
         assert_eq!(refused(page(5, 8, &[], &[("b", 7)]).unwrap(), &one), apps);
         let short = Limits { snapshot_bytes: SHOP.len() as u64, ..limits };
         assert_eq!(refused(page(5, 8, &[("b", 7)], &[]).unwrap(), &short).label(), "too-large");
+    }
+
+    #[test]
+    fn a_later_page_replaces_what_an_earlier_one_says_wherever_it_stands() {
+        let limits = Limits { snapshot_apps: 8, snapshot_bytes: 5 * SHOP.len() as u64, ..Limits::default() };
+        let mut changes = GatheredChanges::from_page(page(1, 2, &[("a", 1), ("b", 1), ("c", 1)], &[("d", 1)]).unwrap());
+        for from in 2..40 {
+            // Each page moves one app from list to list; the sum stays within the limits for ever.
+            let app = ["a", "b", "c", "d"][from as usize % 4];
+            let (one, none) = ([(app, from)], []);
+            let (upserts, deletes) = if from % 8 < 4 { (&none[..], &one[..]) } else { (&one[..], &none[..]) };
+            changes.append(page(from, from + 1, upserts, deletes).unwrap(), &limits).unwrap();
+        }
+        let changes = changes.finish();
+        let (mut upserts, mut deletes) = shown(&changes.upserts, &changes.deletes);
+        upserts.sort_unstable();
+        deletes.sort_unstable();
+        assert_eq!((upserts, deletes), (["a@36", "b@37", "c@38", "d@39"].map(str::to_owned).to_vec(), vec![]));
     }
 
     proptest! {
@@ -570,6 +610,130 @@ mod one_line {
             let line = encode::one_line(&serde_json::to_vec_pretty(&value).unwrap()).unwrap();
             prop_assert_eq!(&line, &serde_json::to_vec(&value).unwrap());
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&line).unwrap(), value);
+        }
+    }
+}
+
+mod batch {
+    use super::*;
+
+    fn read(batch: &mut Batch, app: &str, rev: u64, document: &str) -> Result<(), Duplicate> {
+        batch.read(&id(app), Rev(rev), document.as_bytes(), &Limits::default())
+    }
+
+    fn three() -> Batch {
+        let mut batch = Batch::with_capacity(u64::MAX);
+        for (app, rev, document) in [("shop", 1, SHOP), ("bad", 2, "{}"), ("blog", 3, BLOG)] {
+            read(&mut batch, app, rev, document).unwrap();
+        }
+        batch
+    }
+
+    #[test]
+    fn valid_apps_are_records_and_invalid_ones_are_apart() {
+        let batch = three();
+        assert_eq!((batch.len(), batch.valid(), batch.is_empty()), (3, 2, false));
+        assert_eq!(
+            batch.records().map(|app| (app.id(), app.rev())).collect::<Vec<_>>(),
+            [("shop", Rev(1)), ("blog", Rev(3))]
+        );
+        let [bad] = batch.invalid() else { panic!("{batch:?}") };
+        assert_eq!((&bad.id, bad.rev, bad.bytes, bad.digest), (&id("bad"), Rev(2), 2, digest_of(&[("bad", 2, "{}")])));
+        assert_eq!(bad.error.to_string(), parse_document(b"{}").unwrap_err().to_string());
+    }
+
+    #[test]
+    fn every_app_is_found_by_its_id() {
+        let batch = three();
+        assert_eq!(["shop", "bad", "blog", "other", ""].map(|id| batch.contains(id)), [true, true, true, false, false]);
+        assert_eq!(batch.get("blog").unwrap().document(), BLOG.as_bytes());
+        assert!(batch.get("bad").is_none() && batch.get_invalid("shop").is_none());
+        assert_eq!(batch.get_invalid("bad").unwrap().rev, Rev(2));
+    }
+
+    #[test]
+    fn counts_and_digest_are_over_all_apps() {
+        let batch = three();
+        assert_eq!(batch.digest(), digest_of(&[("shop", 1, SHOP), ("bad", 2, "{}"), ("blog", 3, BLOG)]));
+        assert_eq!((batch.bytes(), batch.largest()), ((SHOP.len() + BLOG.len() + 2) as u64, SHOP.len() as u64));
+    }
+
+    #[test]
+    fn an_app_that_is_there_twice_is_refused_and_changes_nothing() {
+        let mut batch = three();
+        for app in ["shop", "bad"] {
+            for document in [SHOP, "{}"] {
+                assert_eq!(read(&mut batch, app, 9, document), Err(Duplicate { app: id(app) }));
+                let incoming = Incoming::read(id(app), Rev(9), document.as_bytes(), &Limits::default());
+                assert_eq!(batch.push(incoming), Err(Duplicate { app: id(app) }));
+            }
+        }
+        assert_eq!((batch.len(), batch.digest(), batch.into_records()), (3, three().digest(), three().into_records()));
+    }
+
+    #[test]
+    fn what_is_pushed_is_as_what_is_read() {
+        let apps = [("shop", 1, SHOP), ("bad", 2, "{}"), ("blog", 3, BLOG)];
+        let incoming =
+            apps.map(|(app, rev, text)| Incoming::read(id(app), Rev(rev), text.as_bytes(), &Limits::default()));
+        let pushed = Batch::from_incoming(incoming.clone()).unwrap();
+        assert_eq!(
+            (pushed.digest(), pushed.bytes(), pushed.largest()),
+            (three().digest(), three().bytes(), three().largest())
+        );
+        assert_eq!(pushed.into_records(), three().into_records());
+        let twice = Batch::from_incoming(incoming.iter().chain(&incoming).cloned());
+        assert_eq!(twice.unwrap_err(), Duplicate { app: id("shop") });
+    }
+
+    #[test]
+    fn records_begin_at_multiples_of_four_and_zeros_are_between() {
+        let mut batch = Batch::default();
+        for length in 1..20 {
+            read(&mut batch, &"i".repeat(length), 1, SHOP).unwrap();
+        }
+        let records = batch.into_records();
+        let mut at = 0;
+        for length in 1..20 {
+            let record = Record::at(&records, at).unwrap();
+            assert_eq!(record.id().len(), length);
+            let (end, next) = (at + record.as_bytes().len(), (at + record.as_bytes().len()).next_multiple_of(4));
+            assert!(records[end.min(records.len())..next.min(records.len())].iter().all(|&byte| byte == 0));
+            at = next;
+        }
+        assert!(Record::at(&records, at).is_none());
+    }
+
+    #[test]
+    fn a_host_that_stands_in_the_document_takes_no_room_of_its_own() {
+        let long = r#"{"routes":[{"to":"w"}],"upstreams":{"w":{"endpoints":[]}},"hosts":["a.example","*.b.example"]}"#;
+        let escaped = long.replace("b.ex", "\\u0062.ex");
+        let size = |document: &str| {
+            let mut batch = Batch::default();
+            read(&mut batch, "app", 1, document).unwrap();
+            let hosts: Vec<_> = batch.get("app").unwrap().hosts().map(|host| host.to_string()).collect();
+            assert_eq!(hosts, ["a.example", "*.b.example"], "{document}");
+            batch.into_records().len()
+        };
+        // Head, two hosts, id, document; in full words.
+        let alone = |document: &str| 23 + 2 * 5 + "app".len() + document.len();
+        assert_eq!(size(long), alone(long).next_multiple_of(4));
+        assert_eq!(size(&escaped), (alone(&escaped) + "b.example".len()).next_multiple_of(4));
+    }
+
+    proptest! {
+        #[test]
+        fn many_apps_are_found_again(ids in prop::collection::btree_set("[a-z]{1,5}", 0..200), bad in any::<u64>()) {
+            let mut batch = Batch::default();
+            let is_bad = |number: usize| bad >> (number % 64) & 1 == 1;
+            for (number, app) in ids.iter().enumerate() {
+                read(&mut batch, app, number as u64, if is_bad(number) { "[]" } else { SHOP }).unwrap();
+            }
+            for (number, app) in ids.iter().enumerate() {
+                let rev = if is_bad(number) { batch.get_invalid(app).unwrap().rev } else { batch.get(app).unwrap().rev() };
+                prop_assert_eq!(rev, Rev(number as u64));
+            }
+            prop_assert_eq!(batch.len(), ids.len());
         }
     }
 }

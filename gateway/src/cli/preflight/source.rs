@@ -57,7 +57,7 @@ async fn seen_by(client: &HttpClient) -> Seen {
     match client.state().await {
         Ok(State::NotReady(why)) => return Seen::NotReady(why),
         Err(failure) => return Seen::Away(failure.to_string()),
-        Ok(State::Ready) => {}
+        Ok(State::Ready(_)) => {}
     }
     if !client.has_readiness_url() {
         return Seen::Ready;

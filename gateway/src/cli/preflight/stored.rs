@@ -3,7 +3,7 @@
 use routing_cache::{
     disk::RealDisk,
     model::{Digest, WallTime},
-    store,
+    store::{self, Damage},
 };
 
 use super::{Finding, source::Seen};
@@ -15,15 +15,15 @@ const CHECK: &str = "table on disk";
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stored {
     whole: Option<Whole>,
-    damaged: Vec<(String, String)>,
+    damaged: Vec<Damage>,
 }
 
 /// A snapshot that loads.
 #[derive(Clone, Debug)]
 struct Whole {
-    file: String,
+    origin: String,
     generation: u64,
-    apps: usize,
+    apps: u64,
     digest: Digest,
     received_at: WallTime,
     bytes: u64,
@@ -38,19 +38,16 @@ impl Stored {
 
 /// Reads the state folder as a start would, and changes nothing in it.
 pub(super) fn look(config: &Config) -> Stored {
-    let boot = store::inspect(&RealDisk, &config.state_dir);
-    let whole = boot.saved.map(|(saved, file)| {
-        let served = || saved.apps.iter().filter_map(|app| app.served.as_ref());
-        Whole {
-            file,
-            generation: saved.meta.served_generation.0,
-            apps: served().count(),
-            digest: served().fold(Digest::default(), |sum, app| sum.plus(app.digest)),
-            received_at: saved.meta.received_at,
-            bytes: served().map(|app| app.document.len() as u64).sum(),
-        }
+    let found = store::inspect(&RealDisk, &config.state_dir, config.updater().poison);
+    let whole = found.would_serve.map(|served| Whole {
+        origin: served.origin,
+        generation: served.generation.0,
+        apps: served.apps,
+        digest: served.digest,
+        received_at: served.received_at,
+        bytes: served.document_bytes,
     });
-    Stored { whole, damaged: boot.damaged }
+    Stored { whole, damaged: found.damaged }
 }
 
 /// A restart is not safe when there is nothing whole to serve from and nobody to get it from; nor when it would go back
@@ -60,7 +57,7 @@ pub(super) fn judge(stored: &Stored, running: Option<&Status>, orchestrator: &Se
     let Some(whole) = &stored.whole else { return nothing(stored, ready) };
     let text = format!(
         "{}: {} apps, generation {}, confirmed {} s ago",
-        whole.file,
+        whole.origin,
         whole.apps,
         whole.generation,
         clock::age_seconds(whole.received_at)
@@ -70,15 +67,15 @@ pub(super) fn judge(stored: &Stored, running: Option<&Status>, orchestrator: &Se
         let text = format!("{text}; but {} apps of generation {} are served", table.apps, table.generation);
         return if ready { Finding::warning(CHECK, text) } else { Finding::failed(CHECK, text) };
     }
-    if let Some((file, why)) = stored.damaged.first() {
-        return Finding::warning(CHECK, format!("{text}; {file} is damaged: {why}"));
+    if let Some(damage) = stored.damaged.first() {
+        return Finding::warning(CHECK, format!("{text}; damaged: {damage}"));
     }
     let same = if served.is_some() { ", which is what is served" } else { "" };
     Finding::ok(CHECK, format!("{text}{same}"))
 }
 
 fn nothing(stored: &Stored, ready: bool) -> Finding {
-    let damaged: String = stored.damaged.iter().map(|(file, why)| format!("; {file}: {why}")).collect();
+    let damaged: String = stored.damaged.iter().map(|damage| format!("; {damage}")).collect();
     if ready {
         return Finding::warning(
             CHECK,
@@ -97,8 +94,8 @@ mod tests {
     }
 
     fn stored(digest: u128) -> Stored {
-        let (file, received_at) = ("table.snap".to_owned(), clock::wall());
-        let whole = Whole { file, generation: 7, apps: 2, digest: Digest(digest), received_at, bytes: 10 };
+        let (origin, received_at) = ("snapshot-1".to_owned(), clock::wall());
+        let whole = Whole { origin, generation: 7, apps: 2, digest: Digest(digest), received_at, bytes: 10 };
         Stored { whole: Some(whole), damaged: Vec::new() }
     }
 
@@ -141,7 +138,8 @@ mod tests {
     #[test]
     fn a_damaged_file_beside_a_whole_one_is_a_warning() {
         let mut stored = stored(5);
-        stored.damaged.push(("table.snap.1".into(), "cut short".into()));
+        let (file, why) = ("snapshot-1".to_owned(), "cut short".to_owned());
+        stored.damaged.push(Damage { file, offset: Some(7), why, kept_as: None });
         assert_eq!(judge(&stored, None, &away()).verdict, Verdict::Warning);
     }
 }

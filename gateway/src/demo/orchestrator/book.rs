@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use routing_cache::{
-    model::{AppId, Digest, Epoch, Generation, Rev},
-    wire::{ShrinkOk, app_digest},
+    model::{AppId, Digest, Epoch, Generation, Rev, app_digest},
+    wire::ShrinkOk,
 };
 
 use self::log::Log;
@@ -226,7 +226,7 @@ impl Book {
     fn holds(&self, id: &AppId, document: &Bytes) -> bool {
         self.apps.get(id).is_some_and(|app| match &app.document {
             Some(known) => known == document,
-            None => app.digest == app_digest(id, app.rev, document),
+            None => app.digest == app_digest(id.as_str(), app.rev, document),
         })
     }
 
@@ -242,7 +242,7 @@ impl Book {
         self.take_out(&id);
         self.generation.0 += 1;
         let rev = Rev(self.generation.0);
-        let digest = app_digest(&id, rev, &document);
+        let digest = app_digest(id.as_str(), rev, &document);
         self.digest = self.digest.plus(digest);
         self.bytes += size;
         self.apps.insert(id.clone(), Entry { rev, digest, document: Some(document) });

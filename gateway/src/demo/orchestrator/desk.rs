@@ -164,7 +164,7 @@ impl Inner {
         let (epoch, generation) = (book.epoch(), book.generation());
         let mut out = encode::snapshot_begin_shrunk(epoch, generation, self.is_ready(), book.len(), book.shrink_ok());
         for (id, rev, document) in book.apps() {
-            encode::snapshot_app(&mut out, id, rev, document);
+            encode::snapshot_app(&mut out, id.as_str(), rev, document);
         }
         out.extend(encode::snapshot_end(book.len(), book.digest()));
         Bytes::from(out)

@@ -1,7 +1,10 @@
 use std::{fs, path::Path, time::Duration};
 
 use reqwest::{Client, RequestBuilder, StatusCode};
-use routing_cache::wire::{self, ChangesPage, SnapshotCandidate, SnapshotDecoder, StateAnswer};
+use routing_cache::{
+    model::Record,
+    wire::{self, ChangesPage, SnapshotCandidate, SnapshotDecoder, StateAnswer},
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
@@ -114,7 +117,7 @@ fn write(dir: &Path, app: &str, text: &str) {
 }
 
 fn ids(candidate: &SnapshotCandidate) -> Vec<&str> {
-    candidate.apps.iter().map(|app| app.id.as_str()).collect()
+    candidate.apps.records().map(Record::id).collect()
 }
 
 #[tokio::test]
@@ -124,7 +127,7 @@ async fn a_snapshot_is_what_the_state_says_and_decodes() {
     assert_eq!(ids(&snapshot), ["blog", "shop"]);
     assert_eq!((snapshot.epoch, snapshot.generation), (state.epoch, state.generation));
     assert_eq!((snapshot.digest, state.apps), (state.digest, 2));
-    assert!(snapshot.ready && snapshot.apps.iter().all(|app| app.app.is_ok()));
+    assert!(snapshot.ready && snapshot.apps.invalid().is_empty());
 }
 
 #[tokio::test]
@@ -283,7 +286,8 @@ async fn an_invalid_or_half_written_document_keeps_its_last_version() {
     rig.until("the folder was read again", |s| s.apps == 3).await;
     let after = rig.snapshot().await;
     assert_eq!(ids(&after), ["blog", "mark", "shop"]);
-    assert_eq!((after.apps[0].rev, after.apps[2].rev), (before.apps[0].rev, before.apps[1].rev));
+    let revs = |candidate: &SnapshotCandidate| ["blog", "shop"].map(|app| candidate.apps.get(app).unwrap().rev());
+    assert_eq!(revs(&after), revs(&before));
 }
 
 #[tokio::test]

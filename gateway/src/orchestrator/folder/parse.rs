@@ -7,8 +7,8 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 
 use bytes::Bytes;
 use routing_cache::{
-    model::{AppId, Digest, Rev},
-    wire::{app_digest, encode::one_line},
+    model::{AppId, Digest, Rev, app_digest},
+    wire::encode::one_line,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -128,7 +128,7 @@ impl Seen {
         if !self.ids.insert(id.clone()) {
             return Err(format!("app {id} is there twice"));
         }
-        self.digest = self.digest.plus(app_digest(&id, rev, document.get().as_bytes()));
+        self.digest = self.digest.plus(app_digest(id.as_str(), rev, document.get().as_bytes()));
         self.apps.push((id, tight(document.get().as_bytes())?));
         Ok(())
     }

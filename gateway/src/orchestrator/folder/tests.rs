@@ -59,8 +59,8 @@ fn a_file_may_hold_many_apps_as_a_map_as_lines_or_as_a_snapshot() {
 }
 
 fn app_digest_sum(ids: &[&str]) -> routing_cache::model::Digest {
-    use routing_cache::{model::Rev, wire::app_digest};
-    let numbers = ids.iter().map(|id| app_digest(&AppId::new(id).unwrap(), Rev(7), DOC.as_bytes()));
+    use routing_cache::model::{Rev, app_digest};
+    let numbers = ids.iter().map(|id| app_digest(id, Rev(7), DOC.as_bytes()));
     numbers.fold(Default::default(), routing_cache::model::Digest::plus)
 }
 

@@ -68,7 +68,7 @@ pub(super) struct Gateway {
     pub(super) stats: ListenerStats,
     pub(super) heartbeats: Heartbeats,
     workers: Option<Workers>,
-    _writer: Writer,
+    pub(super) writer: Writer,
 }
 
 impl Gateway {
@@ -104,7 +104,7 @@ impl Gateway {
         .unwrap();
         let stats = workers.listeners().remove(0);
         let heartbeats = workers.heartbeats();
-        Self { address, drain, stats, heartbeats, workers: Some(workers), _writer: writer }
+        Self { address, drain, stats, heartbeats, workers: Some(workers), writer }
     }
 
     pub(super) fn connect(&self) -> Client {

@@ -1,8 +1,13 @@
 //! Where requests go, and the gateway's own answers where they go nowhere.
 
-use routing_cache::live::Published;
+use std::{sync::Arc, time::Instant};
 
-use super::harness::{Gateway, Reply, Upstream, closed_port, long, settings, short, tcp};
+use routing_cache::{
+    live::Published,
+    model::{AppRecord, HostRef, RecordParts, Rev},
+};
+
+use super::harness::{DEADLINE, Gateway, Reply, Upstream, closed_port, long, published, settings, short, tcp};
 use crate::telemetry::access::AccessLog;
 
 fn explains(reply: &Reply, status: u16, error: &str) {
@@ -164,4 +169,32 @@ fn an_upstream_that_says_503_is_passed_on_as_it_is() {
     let reply = gateway.get("/");
     assert_eq!((reply.status(), reply.text(), reply.header("retry-after")), (503, "busy", Some("7")));
     assert_eq!(reply.header("proxy-status"), None);
+}
+
+/// A record that another version has made: valid there, not here.
+#[test]
+fn an_app_whose_document_is_not_understood_gets_503_and_the_others_are_served() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let mut first = published(&[("app", &short(&upstream))]);
+    let hosts = [HostRef { name: "new.test", wildcard: false }];
+    let parts = RecordParts { id: "new", rev: Rev(1), document: b"{\"hots\":[]}", endpoints: 0, hosts: &hosts };
+    first.table.upsert(AppRecord::new(&parts).unwrap()).unwrap();
+    let gateway = Gateway::start(first, settings(), AccessLog::off(), tcp());
+    for _ in 0..2 {
+        let reply = gateway.ask("GET / HTTP/1.1\r\nHost: new.test\r\n\r\n");
+        explains(&reply, 503, "proxy_configuration_error");
+    }
+    assert_eq!(gateway.get("/").status(), 200);
+}
+
+#[test]
+fn a_worker_that_has_nothing_to_do_lets_go_of_an_old_table() {
+    let mut gateway = Gateway::one(r#"{"hosts":["app.test"],"endpoints":[]}"#);
+    assert_eq!(gateway.get("/").status(), 503);
+    let old = gateway.writer.publish(Arc::new(Published::default()));
+    let until = Instant::now() + DEADLINE;
+    while Arc::strong_count(&old) > 1 {
+        assert!(Instant::now() < until, "the old table is kept alive");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }

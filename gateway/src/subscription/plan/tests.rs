@@ -100,3 +100,25 @@ fn a_silent_or_broken_orchestrator_is_no_reason_for_a_snapshot() {
         assert_eq!(plan.ask(&standing(Some(at(7)))), ask, "{failure}");
     }
 }
+
+#[test]
+fn what_is_refused_for_good_is_asked_for_again_only_when_there_is_something_else() {
+    let (mut plan, ask) = following();
+    let mut after = |why| plan.judged(&ask, &Outcome::Rejected(why), true);
+    let retired = Rejection::RetiredEpoch { epoch: Epoch::new("old").unwrap() };
+    assert_eq!(after(retired), Pause::UntilNews(News::OtherEpoch));
+    assert_eq!(after(Rejection::Poisoned { generation: Generation(7) }), Pause::UntilNews(News::OtherTable));
+    let invalid = Rejection::TooManyInvalid { invalid: 9, apps: 10 };
+    assert_eq!(after(invalid), Pause::UntilNews(News::OtherTable));
+    assert_eq!(after(Rejection::Pinned), Pause::BackOff);
+}
+
+#[test]
+fn an_answer_under_way_is_outdated_by_a_shut_gate_or_a_lost_position() {
+    let changes = Ask::Changes(at(7));
+    assert!(!Plan::is_outdated(&changes, &standing(Some(at(8)))));
+    assert!(Plan::is_outdated(&changes, &standing(None)), "what was received has drifted");
+    assert!(!Plan::is_outdated(&Ask::Snapshot, &standing(None)));
+    let shut = Standing { wants_answers: false, ..standing(Some(at(7))) };
+    assert!(Plan::is_outdated(&changes, &shut) && Plan::is_outdated(&Ask::Snapshot, &shut));
+}

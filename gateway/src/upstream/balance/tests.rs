@@ -200,7 +200,8 @@ fn an_upstream_without_endpoints_of_weight_has_none_to_pick() {
 fn a_forgotten_endpoint_is_asked_for_anew() {
     let mut scene = Scene::new(Balance::Random, &[1]);
     let before = scene.pick().unwrap().state;
-    scene.endpoints.retain(&routing_cache::table::Table::default());
+    scene.endpoints.sweep(scene.now);
+    scene.endpoints.sweep(scene.now + crate::upstream::registry::FORGET_AFTER);
     let after = scene.pick().unwrap().state;
     assert!(!Arc::ptr_eq(&before, &after));
     assert!(Arc::ptr_eq(&after, &scene.endpoints.state(&address(0))));

@@ -135,15 +135,36 @@ fn requests_in_flight_are_counted_on_every_path() {
 }
 
 #[test]
-fn endpoints_that_left_the_table_are_forgotten_when_no_request_is_at_them() {
+fn an_endpoint_is_forgotten_once_nobody_has_used_it_for_a_while() {
     let scene = Scene::new(1..=3);
-    scene.fail_until_ejected(1);
+    let state = scene.endpoints.state(&address(1));
+    let minute = Duration::from_secs(60);
+    let sweep = |minutes: u32| scene.endpoints.sweep(scene.now + minute * minutes);
+    (0..10).for_each(sweep);
+    assert!(scene.endpoints.known(&address(1)).is_some(), "ten minutes are not over");
+    drop(state.begin());
+    (10..20).for_each(sweep);
+    assert!(scene.endpoints.known(&address(1)).is_some(), "it was used since");
+    sweep(20);
+    assert_eq!((scene.endpoints.known(&address(1)).is_none(), scene.endpoints.version()), (true, 1));
+}
+
+#[test]
+fn an_endpoint_that_a_request_is_at_or_that_is_ejected_is_not_forgotten() {
+    let scene = Scene::new(1..=3);
     let request = scene.endpoints.state(&address(1)).begin();
-    scene.endpoints.retain(&Table::default());
+    scene.fail_until_ejected(2);
+    let later = scene.now + FORGET_AFTER * 2;
+    scene.endpoints.sweep(scene.now);
+    assert_eq!(scene.endpoints.ejected(scene.now), [address(2)]);
+    assert_eq!(scene.endpoints.counts(3), Counts { healthy: 2, ejected: 1, ..Counts::default() });
+    scene.endpoints.sweep(later);
+    scene.endpoints.sweep(later + FORGET_AFTER - Duration::from_secs(1));
     assert_eq!(scene.endpoints.state(&address(1)).in_flight(), 1);
+    assert_eq!(scene.endpoints.ejected(later), []);
     drop(request);
-    assert_eq!((scene.endpoints.counts().ejected, scene.endpoints.version()), (1, 0));
-    scene.endpoints.retain(&Table::default());
-    assert_eq!((scene.endpoints.counts(), scene.endpoints.version()), (Counts::default(), 1));
+    scene.endpoints.sweep(later + FORGET_AFTER);
+    assert!(scene.endpoints.known(&address(2)).is_none(), "it has been back and unused since `later`");
+    scene.endpoints.sweep(later + FORGET_AFTER * 2);
     assert!(scene.endpoints.known(&address(1)).is_none());
 }

@@ -62,7 +62,7 @@ pub(super) enum Verdict {
 }
 
 /// Failures of the operations from one number to another, that one not included.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failures {
     from: u64,
     to: u64,
@@ -72,7 +72,7 @@ pub(super) struct Failures {
 /// Names a file's content, whatever its name is.
 pub(super) type FileId = usize;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Content {
     /// As it is read.
     now: Vec<u8>,
@@ -80,6 +80,8 @@ struct Content {
     durable: usize,
     /// A sync failed: what was not durable then will be lost.
     given_up: bool,
+    /// As it was before it was cut off, which is not durable yet.
+    uncut: Option<Vec<u8>>,
 }
 
 /// A change of a folder that is not durable yet.
@@ -90,7 +92,7 @@ enum Change {
     Renamed(String, String, FileId),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Folder {
     now: BTreeMap<String, FileId>,
     durable: BTreeMap<String, FileId>,
@@ -129,7 +131,7 @@ fn apply(names: &mut BTreeMap<String, FileId>, change: &Change) {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     random: u64,
     pub(super) operations: u64,
@@ -195,7 +197,7 @@ impl State {
     }
 
     fn crash_content(&mut self, id: FileId) {
-        let Some(Content { mut now, durable, given_up }) = self.contents.get_mut(id).map(std::mem::take) else {
+        let Some(Content { mut now, durable, given_up, uncut }) = self.contents.get_mut(id).map(std::mem::take) else {
             return;
         };
         let cut = durable + self.below(now.len() - durable + 1);
@@ -207,9 +209,12 @@ impl State {
             3 => now.iter_mut().skip(cut).take(SECTOR_BYTES).for_each(|byte| *byte = 0),
             _ => {}
         }
+        if let Some(uncut) = uncut.filter(|_| self.coin()) {
+            now = uncut;
+        }
         let durable = now.len();
         if let Some(content) = self.contents.get_mut(id) {
-            *content = Content { now, durable, given_up: false };
+            *content = Content { now, durable, given_up: false, uncut: None };
         }
     }
 
@@ -282,9 +287,21 @@ impl State {
         bytes.len()
     }
 
+    pub(super) fn truncate(&mut self, id: FileId, length: u64) {
+        if let Some(content) = self.contents.get_mut(id) {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if length < content.durable {
+                content.uncut.get_or_insert_with(|| content.now.get(..content.durable).unwrap_or_default().to_vec());
+            }
+            content.now.truncate(length);
+            content.durable = content.durable.min(content.now.len());
+        }
+    }
+
     pub(super) fn sync(&mut self, id: FileId) {
         if let Some(content) = self.contents.get_mut(id).filter(|content| !content.given_up) {
             content.durable = content.now.len();
+            content.uncut = None;
         }
     }
 
@@ -321,7 +338,7 @@ impl State {
         ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
     }
 
-    fn id(&self, file: &Path) -> io::Result<FileId> {
+    pub(super) fn id(&self, file: &Path) -> io::Result<FileId> {
         let (folder, name) = split(file)?;
         self.folder(folder)?.now.get(&name).copied().ok_or_else(not_found)
     }

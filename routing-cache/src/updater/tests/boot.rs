@@ -1,13 +1,12 @@
 //! Restarts: what was served is served, whatever the disk does.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::rig::*;
 use crate::{
     disk::sim::{Failure, SimDisk},
     live::Source,
     model::Generation,
-    store::Store,
     updater::{BootError, Outcome, Updater},
 };
 
@@ -60,7 +59,7 @@ fn an_empty_folder_serves_nothing_and_is_no_error() {
 #[test]
 fn a_folder_in_use_is_the_only_error() {
     let rig = Rig::new();
-    let again = Updater::boot_on(rig.disk.clone(), config(), Path::new(FOLDER), rig.now());
+    let again = Updater::boot_on(Arc::new(rig.disk.clone()), config(), Path::new(FOLDER), rig.now());
     assert!(matches!(again, Err(BootError::Locked { .. })));
 }
 
@@ -124,45 +123,6 @@ fn a_save_cut_short_by_a_power_cut_leaves_a_table_that_was_published() {
         let rig = Rig::on(disk, ms);
         assert!([2, 3].contains(&rig.served().len()), "cut at {cut}: {:?}", rig.boot);
     }
-}
-
-/// The rig after a restart by a version that cannot read the documents of `apps`.
-fn restarted_without(rig: Rig, apps: &[&str]) -> Rig {
-    let Rig { disk, updater, ms, .. } = rig;
-    drop(updater);
-    disk.kill();
-    let mut store = Store::open(disk.clone(), Path::new(FOLDER)).unwrap();
-    let (mut saved, _) = store.boot().saved.unwrap();
-    for app in saved.apps.iter_mut().filter(|app| apps.contains(&app.id.as_str())) {
-        let served = app.served.as_mut().unwrap();
-        served.document = bytes::Bytes::from_static(b"{\"hosts\":[],\"from\":\"the future\"}");
-    }
-    store.save(&saved).unwrap();
-    drop(store);
-    disk.kill();
-    Rig::on(disk, ms)
-}
-
-#[test]
-fn a_document_that_no_longer_parses_is_named_and_the_rest_is_served() {
-    let server = Server::with_apps(3);
-    let mut rig = restarted_without(Rig::serving(&server), &["app-1"]);
-    assert_eq!(rig.served().keys().collect::<Vec<_>>(), ["app-0", "app-2"]);
-    assert!(rig.boot.damaged.iter().any(|(what, _)| what.ends_with("app app-1")), "{:?}", rig.boot);
-    assert_eq!(rig.updater.position(), None);
-    rig.open_gate();
-    assert_eq!(published(rig.snapshot(&server)).added, 1);
-    rig.assert_settled(&server);
-}
-
-#[test]
-fn a_table_of_which_nothing_can_be_read_is_none() {
-    let server = Server::with_apps(2);
-    let mut rig = restarted_without(Rig::serving(&server), &["app-0", "app-1"]);
-    assert!(!rig.published().has_table());
-    assert_eq!((rig.boot.damaged.len(), &rig.boot.restored), (2, &None));
-    rig.ready();
-    assert_eq!(published(rig.snapshot(&server)).added, 2);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::rig::*;
-use crate::updater::Outcome;
+use crate::{updater::Outcome, wire::SnapshotCandidate};
 
 fn host(name: &str) -> String {
     document(&[&format!("{name}.example.com")], 1, 0)
@@ -21,7 +21,7 @@ fn serving(apps: &[(&str, String)]) -> (Server, Rig) {
 }
 
 fn owner(rig: &Rig, name: &str) -> Option<String> {
-    rig.published().table.find_app(&format!("{name}.example.com")).map(|app| app.id.to_string())
+    rig.published().table.find_app(&format!("{name}.example.com")).map(|app| app.id().to_owned())
 }
 
 #[test]
@@ -167,13 +167,14 @@ proptest! {
             server.change(|apps, _| after.iter().for_each(|(app, (rev, hosts))| {
                 drop(apps.insert(app.clone(), (generation + rev, doc(hosts))));
             }));
-            let mut candidate = server.snapshot();
-            let turn = rotate % candidate.apps.len();
-            candidate.apps.rotate_left(turn);
+            let mut apps = server.incoming();
+            let turn = rotate % apps.len();
+            apps.rotate_left(turn);
             if reversed {
-                candidate.apps.reverse();
+                apps.reverse();
             }
-            rig.offer(candidate);
+            let outcome = rig.offer(SnapshotCandidate { apps: batch(apps), ..server.snapshot() });
+            assert!(outcome.summary().is_some(), "{outcome:?}");
             served.keys().for_each(|app| assert!(rig.serves(app)));
             rig.assert_settled(&server);
             rig.served()

@@ -92,13 +92,18 @@ fn apps_that_are_invalid_already_do_not_reject_the_snapshot_that_follows_a_resta
 }
 
 #[test]
-fn after_a_restart_a_snapshot_brings_the_documents_that_were_not_kept() {
+fn what_is_invalid_is_known_after_a_restart_and_deltas_go_on() {
     let mut server = Server::with_apps(3);
     server.put("app-1", "[]".into());
-    let mut rig = Rig::serving(&server).restarted();
-    assert_eq!(rig.updater.position(), None);
-    assert_eq!(errors(&rig).len(), 1);
+    server.put("app-2", plain(0, 1, 1));
+    let rig = Rig::serving(&server);
+    let before = errors(&rig);
+    assert_eq!(before.len(), 2);
+    let mut rig = rig.restarted();
+    assert_eq!(errors(&rig), before);
     rig.open_gate();
-    assert!(matches!(rig.snapshot(&server), Outcome::Unchanged(_)));
     rig.assert_settled(&server);
+    server.delete(0..1);
+    let summary = published(rig.delta(&server));
+    assert_eq!((summary.removed, summary.added), (1, 1), "the app that waited for its host has it now");
 }

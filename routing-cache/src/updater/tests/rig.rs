@@ -1,6 +1,6 @@
 //! An orchestrator as a value, and an updater with its disk and clock.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -11,8 +11,8 @@ use crate::{
     limits::Limits,
     live::{Published, Reader, Source},
     model::{AppId, Digest, Epoch, Generation, Now, Rev, WallTime},
-    updater::{BootReport, Outcome, Position, Summary, Updater, UpdaterConfig},
-    wire::{Changes, Incoming, ShrinkOk, SnapshotCandidate},
+    updater::{BootReport, Outcome, PoisonRules, Position, Summary, Updater, UpdaterConfig},
+    wire::{Batch, Changes, Incoming, ShrinkOk, SnapshotCandidate},
 };
 
 pub(super) const FOLDER: &str = "/var/lib/holdgate";
@@ -87,13 +87,18 @@ impl Server {
         self.apps.iter().map(digest).fold(Digest::default(), Digest::plus)
     }
 
+    /// Its apps as they are sent.
+    pub(super) fn incoming(&self) -> Vec<Incoming> {
+        self.apps.iter().map(|(app, (rev, doc))| Self::read(app, *rev, doc)).collect()
+    }
+
     pub(super) fn snapshot(&self) -> SnapshotCandidate {
         SnapshotCandidate {
             epoch: epoch(&self.epoch),
             generation: Generation(self.generation),
             ready: true,
             shrink_ok: self.shrink_ok(),
-            apps: self.apps.iter().map(|(app, (rev, doc))| Self::read(app, *rev, doc)).collect(),
+            apps: batch(self.incoming()),
             partial: None,
             digest: self.digest(),
             bytes: 1,
@@ -119,6 +124,10 @@ impl Server {
     }
 }
 
+pub(super) fn batch(apps: impl IntoIterator<Item = Incoming>) -> Batch {
+    Batch::from_incoming(apps).unwrap()
+}
+
 pub(super) fn name(n: usize) -> String {
     format!("app-{n}")
 }
@@ -138,6 +147,7 @@ pub(super) fn config() -> UpdaterConfig {
             max_invalid_apps: 20,
         },
         limits: Limits::default(),
+        poison: PoisonRules { crashes: 3, within: Duration::from_secs(10) },
     }
 }
 
@@ -156,7 +166,7 @@ impl Rig {
     }
 
     pub(super) fn on(disk: SimDisk, ms: u64) -> Self {
-        let booted = Updater::boot_on(disk.clone(), config(), Path::new(FOLDER), at(ms));
+        let booted = Updater::boot_on(Arc::new(disk.clone()), config(), Path::new(FOLDER), at(ms));
         let (updater, reader, boot) = booted.unwrap();
         Self { disk, updater, reader, boot, ms }
     }
@@ -236,7 +246,7 @@ impl Rig {
 
     /// What is served: app -> rev, in order.
     pub(super) fn served(&self) -> BTreeMap<String, u64> {
-        self.published().table.iter().map(|app| (app.id.to_string(), app.rev.0)).collect()
+        self.published().table.iter().map(|app| (app.id().to_owned(), app.rev().0)).collect()
     }
 
     pub(super) fn serves(&self, app: &str) -> bool {
@@ -244,11 +254,11 @@ impl Rig {
     }
 
     pub(super) fn rev(&self, app: &str) -> Option<u64> {
-        self.published().table.app(app).map(|app| app.rev.0)
+        self.published().table.app(app).map(|app| app.rev().0)
     }
 
     pub(super) fn endpoints(&self, app: &str) -> usize {
-        self.published().table.app(app).map_or(0, |app| app.spec.endpoint_count())
+        self.published().table.app(app).map_or(0, |app| app.endpoints() as usize)
     }
 
     pub(super) fn source(&self) -> Source {
@@ -286,5 +296,5 @@ pub(super) fn held(outcome: Outcome) -> Summary {
 }
 
 pub(super) fn served_document(rig: &Rig, app: &str) -> Bytes {
-    rig.published().table.app(app).map(|app| app.document.clone()).unwrap_or_default()
+    rig.published().table.app(app).map(|app| Bytes::copy_from_slice(app.document())).unwrap_or_default()
 }

@@ -3,7 +3,8 @@
 //! Owns every rule of spec/app-document.md. A document is read once, as a whole and in one direction: JSON into a tree
 //! (`json`), the tree by small readers (`read`) into the model. Nothing is skipped: a field that is not known, there
 //! twice, of the wrong type or out of its range is an error that names it, and so is a feature that this version reads
-//! but cannot carry out. Nothing here knows of revs, answers or limits on bytes.
+//! but cannot carry out. What most documents are, the short form and nothing else, is read by `simple`, which makes
+//! no tree and no errors. Nothing here knows of revs, answers or limits on bytes.
 
 mod error;
 mod headers;
@@ -12,12 +13,14 @@ mod paths;
 mod policy;
 mod read;
 mod routes;
+mod simple;
 mod targets;
 #[cfg(test)]
 mod tests;
 mod upstreams;
 
 pub use error::DocumentError;
+pub(super) use simple::Simple;
 
 use json::Node;
 use read::{Read, each, fields, missing, parsed, repeated, twice, unknown};
@@ -30,6 +33,11 @@ use crate::model::{AppSpec, Balance, Endpoint, ErrorPages, HostPattern, Protocol
 /// When it is not a valid document, or asks for what this version does not support. The error names the first field
 /// that is wrong.
 pub fn parse_document(document: &[u8]) -> Result<AppSpec, DocumentError> {
+    simple::spec(document).map_or_else(|| parse_any(document), Ok)
+}
+
+/// The general reader: it reads every document, and knows what is wrong with one.
+pub(super) fn parse_any(document: &[u8]) -> Result<AppSpec, DocumentError> {
     let spec = app(json::read(document)?)?;
     check_supported(&spec)?;
     Ok(spec)

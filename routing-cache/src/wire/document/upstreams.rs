@@ -23,7 +23,7 @@ use crate::model::{Address, Balance, Endpoint, HashKey, HealthCheck, HostPattern
 static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default"));
 
 /// The share of an endpoint that gives none.
-const DEFAULT_WEIGHT: u16 = 1;
+pub(super) const DEFAULT_WEIGHT: u16 = 1;
 /// The most connections or waiting requests an app may give. Ours: more than a process has descriptors.
 const MAX_COUNT: u32 = 1_000_000;
 /// The most checks in a row that may be asked for before an endpoint changes its state. Ours.

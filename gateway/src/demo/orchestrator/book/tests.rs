@@ -1,5 +1,4 @@
 use proptest::prelude::*;
-use routing_cache::wire::app_digest;
 
 use super::*;
 
@@ -29,7 +28,7 @@ fn view(book: &Book) -> View {
 }
 
 fn digest(view: &View) -> Digest {
-    view.iter().fold(Digest::default(), |sum, (id, (rev, document))| sum.plus(app_digest(id, *rev, document)))
+    view.iter().fold(Digest::default(), |sum, (id, (rev, document))| sum.plus(app_digest(id.as_str(), *rev, document)))
 }
 
 /// Follows the book from `since` page by page.

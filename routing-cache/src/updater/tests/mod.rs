@@ -1,0 +1,15 @@
+//! What the updater promises, on a simulated disk and with virtual time. [`rig`] has an orchestrator that can do all that
+//! a real one can, wrong things included.
+
+mod bad_answers;
+mod boot;
+mod deleted;
+mod epochs;
+mod guarding;
+mod hosts;
+mod invalid;
+mod keeping;
+mod model;
+mod offers;
+mod rig;
+mod steering;
