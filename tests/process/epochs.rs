@@ -2,16 +2,7 @@
 
 use holdgate_tests::{backend::Backend, gateway::Gateway, http, load::Load, orchestrator::Orchestrator, wait};
 
-use crate::{apps, host, three};
-
-/// A gateway that follows by changes, its gate open.
-fn follower(orchestrator: &Orchestrator, more: &str) -> Gateway {
-    orchestrator.keep_changes(1000);
-    let mut gateway = Gateway::configured(&orchestrator.url(), more);
-    gateway.start_ready();
-    gateway.until_status("an open gate", |s| s["orchestrator"]["gate"] == "open");
-    gateway
-}
+use crate::{apps, follower, host, three};
 
 fn document(host: &str, backend: &Backend) -> String {
     format!(r#"{{"hosts":["{host}"],"endpoints":["{}"]}}"#, backend.address())

@@ -16,7 +16,7 @@ mod real_programs;
 mod steer;
 mod table;
 
-use holdgate_tests::{backend::Backend, orchestrator::Orchestrator};
+use holdgate_tests::{backend::Backend, gateway, orchestrator::Orchestrator};
 
 /// `count` apps, each with a host of its own, in turn on the given endpoints, which answer with their names.
 fn apps(count: usize, backends: &[Backend]) -> Vec<(String, String)> {
@@ -38,4 +38,13 @@ fn three() -> (Vec<Backend>, Orchestrator, Vec<String>) {
     let backends: Vec<Backend> = hosts.iter().map(|h| Backend::start(h)).collect();
     let orchestrator = Orchestrator::start(apps(3, &backends));
     (backends, orchestrator, hosts)
+}
+
+/// A gateway that follows by changes, its gate open.
+fn follower(orchestrator: &Orchestrator, more: &str) -> gateway::Gateway {
+    orchestrator.keep_changes(1000);
+    let mut gateway = gateway::Gateway::configured(&orchestrator.url(), more);
+    gateway.start_ready();
+    gateway.until_status("an open gate", |s| s["orchestrator"]["gate"] == "open");
+    gateway
 }

@@ -10,22 +10,13 @@ use holdgate_tests::{
     gateway::{Gateway, binary, free_address},
     http::{self, Connection},
     load::Load,
-    orchestrator::Orchestrator,
     wait,
 };
 
-use crate::three;
+use crate::{follower, three};
 
 /// No orchestrator is there.
 const NOBODY: &str = "http://127.0.0.1:1";
-
-fn follower(orchestrator: &Orchestrator, more: &str) -> Gateway {
-    orchestrator.keep_changes(1000);
-    let mut gateway = Gateway::configured(&orchestrator.url(), more);
-    gateway.start_ready();
-    gateway.until_status("an open gate", |s| s["orchestrator"]["gate"] == "open");
-    gateway
-}
 
 fn saved(gateway: &Gateway, generation: u64) {
     gateway.until_status("the save", |s| s["table"]["saved"]["generation"] == generation);

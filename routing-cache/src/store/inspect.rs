@@ -172,10 +172,7 @@ fn scan(disk: &dyn Disk, path: &Path, number: u64) -> Segment {
     };
     loop {
         match scanner.next_frame() {
-            Ok(Some(frame)) => {
-                let (first, _) = segment.range.unwrap_or((frame.sequence, frame.sequence));
-                segment.range = Some((first, frame.sequence));
-            }
+            Ok(Some(frame)) => segment.saw(frame.sequence, frame.offset, u64::MAX),
             Ok(None) => break,
             Err(error) => {
                 segment.unread = Some(format!("cannot be read: {error}"));

@@ -246,7 +246,7 @@ impl Restored {
 }
 
 impl Segment {
-    fn saw(&mut self, sequence: u64, offset: u64, upto: u64) {
+    pub(super) fn saw(&mut self, sequence: u64, offset: u64, upto: u64) {
         let (first, _) = self.range.unwrap_or((sequence, sequence));
         self.range = Some((first, sequence));
         if sequence > upto && self.beyond.is_none() {
