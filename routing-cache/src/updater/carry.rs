@@ -37,15 +37,16 @@ impl Draft {
     /// Brings the table to what was received, as far as the verdict lets it.
     pub(super) fn carry_out(&mut self, verdict: &Verdict) {
         let gone = self.let_go(verdict);
-        let frees = !gone.is_empty() || self.arriving.iter().any(|app| self.frees_hosts(app.get()));
+        let arriving = std::mem::take(&mut self.arriving);
+        let (stay, mut apps) = self.split(arriving);
+        let frees = !gone.is_empty() || apps.iter().any(|app| self.frees_hosts(app.get()));
         gone.into_iter().for_each(|id| self.step(Op::Remove(id)));
-        let mut apps = std::mem::take(&mut self.arriving);
         if frees {
             let holds = matches!(verdict, Verdict::Hold(_));
-            let waiting = self.waiting_besides(&apps).into_iter();
+            let waiting = self.waiting_besides(&stay, &apps).into_iter();
             apps.extend(waiting.filter(|app| !(holds && self.empties(app))));
         }
-        self.settle(apps);
+        self.settle(stay, apps);
         self.count_held();
     }
 
@@ -90,7 +91,8 @@ impl Draft {
         for app in kept {
             self.work.table.upsert(app)?;
         }
-        self.settle(losers.into_iter().map(|(app, _)| app).collect());
+        let (stay, apps) = self.split(losers.into_iter().map(|(app, _)| app).collect());
+        self.settle(stay, apps);
         self.count_held();
         Ok(())
     }
@@ -136,18 +138,23 @@ impl Draft {
         old.is_some_and(|old| old.hosts().any(|host| !next.claims(host)))
     }
 
-    /// Whether the app claims just the hosts that it has: then nobody can take one from it, and it takes none.
+    /// Those that keep their hosts, and the others.
+    fn split(&self, apps: Vec<AppRecord>) -> (Vec<AppRecord>, Vec<AppRecord>) {
+        apps.into_iter().partition(|app| self.keeps_hosts(app.get()))
+    }
+
+    /// Whether the app claims just the hosts that it has: then nobody can take one from it, and it takes and frees none.
     fn keeps_hosts(&self, next: Record<'_>) -> bool {
         let old = self.work.table.app(next.id()).filter(|old| old.host_count() == next.host_count());
         old.is_some_and(|old| old.hosts().all(|host| next.claims(host)))
     }
 
     /// The apps that wait for a host from before.
-    fn waiting_besides(&self, apps: &[AppRecord]) -> Vec<AppRecord> {
+    fn waiting_besides(&self, stay: &[AppRecord], apps: &[AppRecord]) -> Vec<AppRecord> {
         let Some(differences) = self.work.differences().filter(|differences| differences.waiting() > 0) else {
             return Vec::new();
         };
-        let coming: std::collections::HashSet<&str> = apps.iter().map(|app| app.get().id()).collect();
+        let coming: std::collections::HashSet<&str> = stay.iter().chain(apps).map(|app| app.get().id()).collect();
         let waiting = differences.iter().filter_map(|(_, d)| match &d.kind {
             Kind::Waiting(app, _) if !coming.contains(app.get().id()) => Some(app.clone()),
             _ => None,
@@ -155,12 +162,11 @@ impl Draft {
         waiting.collect()
     }
 
-    /// Puts into the table those of `apps` that get all of their hosts; the others wait.
-    fn settle(&mut self, apps: Vec<AppRecord>) {
-        let (stay, apps): (Vec<_>, Vec<_>) = apps.into_iter().partition(|app| self.keeps_hosts(app.get()));
+    /// Puts into the table those that stay at their hosts, and those of `apps` that get all of theirs; the others wait.
+    fn settle(&mut self, stay: Vec<AppRecord>, apps: Vec<AppRecord>) {
         for app in stay {
-            self.step(Op::Put(app.clone()));
             self.placed(app.get());
+            self.step(Op::Put(app));
         }
         let mut claimants = apps.len();
         let mut losers = if apps.is_empty() { Vec::new() } else { self.round(apps) };

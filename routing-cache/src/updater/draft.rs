@@ -92,8 +92,11 @@ impl Draft {
     pub(super) fn take(&mut self, incoming: Incoming) {
         let Incoming { id, rev, digest, app, .. } = incoming;
         let number = Number { rev, digest };
-        let is_news = self.count_received(&id, Some(number));
-        match self.classify(id.as_str(), rev, app.as_ref().ok().map(AppRecord::get)) {
+        let served = self.before.table.app(id.as_str());
+        let before = self.received_before(&id, served);
+        let class = self.classify(id.as_str(), rev, app.as_ref().ok().map(AppRecord::get), served);
+        let is_news = self.count_received(before, Some(number));
+        match class {
             Class::Arrives => app.into_iter().for_each(|app| self.arrive(app)),
             Class::Withheld => app.into_iter().for_each(|app| self.lose(id.clone(), Kind::Withheld(app))),
             Class::Invalid => app.err().into_iter().for_each(|error| self.take_invalid(&id, number, error, is_news)),
@@ -103,7 +106,8 @@ impl Draft {
 
     /// Takes in that an app is not there any more since `rev`. One that is not known is no matter.
     pub(super) fn delete(&mut self, id: AppId, rev: Rev) {
-        self.count_received(&id, None);
+        let before = self.received_before(&id, self.before.table.app(id.as_str()));
+        self.count_received(before, None);
         self.gone(id, rev);
     }
 
@@ -116,15 +120,19 @@ impl Draft {
         }
         let (mut arriving, mut known) = (Vec::new(), 0);
         for record in batch.records() {
-            known += usize::from(self.before.table.app(record.id()).is_some());
-            self.take_record(record, complete, &mut arriving);
+            known += usize::from(self.take_record(record, complete, &mut arriving));
         }
         for app in batch.invalid() {
-            known += usize::from(self.before.table.app(app.id.as_str()).is_some());
+            let served = self.before.table.app(app.id.as_str());
+            known += usize::from(served.is_some());
             let number = Number { rev: app.rev, digest: app.digest };
-            let is_news =
-                if complete { self.is_news(&app.id, number) } else { self.count_received(&app.id, Some(number)) };
-            match self.classify(app.id.as_str(), app.rev, None) {
+            let before = self.received_before(&app.id, served);
+            let class = self.classify(app.id.as_str(), app.rev, None, served);
+            if !complete {
+                self.count_received(before, Some(number));
+            }
+            let is_news = before != Some(number);
+            match class {
                 Class::Invalid => self.take_invalid(&app.id, number, app.error.clone(), is_news),
                 class => self.note(&app.id, class, || number),
             }
@@ -135,14 +143,18 @@ impl Draft {
         arriving
     }
 
-    fn take_record<'a>(&mut self, record: Record<'a>, complete: bool, arriving: &mut Vec<Record<'a>>) {
-        let class = self.classify(record.id(), record.rev(), Some(record));
+    /// True when the app is served.
+    fn take_record<'a>(&mut self, record: Record<'a>, complete: bool, arriving: &mut Vec<Record<'a>>) -> bool {
+        let served = self.before.table.app(record.id());
+        let is_served = served.is_some();
+        let class = self.classify(record.id(), record.rev(), Some(record), served);
         if complete && matches!(class, Class::Same) && self.differences_are_none() {
-            return;
+            return is_served;
         }
         let id = record.app_id();
         if !complete {
-            self.count_received(&id, Some(Number::of(record)));
+            let before = self.received_before(&id, served);
+            self.count_received(before, Some(Number::of(record)));
         }
         match class {
             Class::Arrives => {
@@ -152,6 +164,7 @@ impl Draft {
             Class::Withheld => self.lose(id, Kind::Withheld(AppRecord::copy_of(record))),
             class => self.note(&id, class, || Number::of(record)),
         }
+        is_served
     }
 
     /// What is there before, and not in the snapshot. Where all that is served was seen in it, there is nothing to look for.
@@ -167,8 +180,8 @@ impl Draft {
         absent.into_iter().for_each(|id| self.gone(id, rev));
     }
 
-    fn classify(&self, id: &str, rev: Rev, app: Option<Record<'_>>) -> Class {
-        let served = self.before.table.app(id);
+    /// `served` is what is served of it before.
+    fn classify(&self, id: &str, rev: Rev, app: Option<Record<'_>>, served: Option<Record<'_>>) -> Class {
         if let Some(served) = served {
             if rev < served.rev() && !self.is_foreign(id) {
                 return Class::Stale;
@@ -352,20 +365,16 @@ impl Draft {
         }
     }
 
-    fn is_news(&self, id: &AppId, number: Number) -> bool {
-        self.received_before(id) != Some(number)
-    }
-
-    fn received_before(&self, id: &AppId) -> Option<Number> {
+    /// What was received of an app before, of which `served` is served.
+    fn received_before(&self, id: &AppId, served: Option<Record<'_>>) -> Option<Number> {
         match self.difference_before(id.as_str()) {
             Some(difference) => difference.kind.received(),
-            None => self.before.table.app(id.as_str()).filter(|_| !self.before.meta.foreign).map(Number::of),
+            None => served.filter(|_| !self.before.meta.foreign).map(Number::of),
         }
     }
 
     /// Keeps count and digest of what was received. True when it is not what was received before.
-    fn count_received(&mut self, id: &AppId, now: Option<Number>) -> bool {
-        let before = self.received_before(id);
+    fn count_received(&mut self, before: Option<Number>, now: Option<Number>) -> bool {
         let Some(received) = &mut self.work.received else { return false };
         if let Some(before) = before {
             received.apps = received.apps.saturating_sub(1);

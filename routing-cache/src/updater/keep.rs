@@ -8,7 +8,7 @@ use crate::{
     model::{AppId, Now, Record},
     state::{Change, Meta, Op, State},
     store::{Archive, Compacted, Compaction, SaveError},
-    table::Table,
+    table::{Base, Table},
 };
 
 /// Published tables kept at most until the last reader has let go of them, so that they are dropped here and not by a
@@ -132,11 +132,14 @@ impl Updater {
         let (table, provenance) = (self.state.table.clone(), self.state.meta.provenance.clone());
         let before = self.writer.publish(Arc::new(Published { table, provenance }));
         self.retired.push(before);
-        self.drop_retired();
+        if self.retired.len() > MAX_RETIRED {
+            self.drop_retired();
+        }
     }
 
-    /// Drops tables that no reader has any more; the oldest in any case where there are too many.
-    pub(super) fn drop_retired(&mut self) {
+    /// Drops tables that no reader has any more; the oldest in any case where there are too many. To be called after an
+    /// update, once nobody waits for its outcome.
+    pub fn drop_retired(&mut self) {
         let too_many = self.retired.len().saturating_sub(MAX_RETIRED);
         self.retired.drain(..too_many);
         self.retired.retain(|published| Arc::strong_count(published) > 1);
@@ -214,6 +217,12 @@ impl Updater {
     /// An orderly end has begun: it is no crash.
     pub fn stopping(&mut self) {
         self.store.stopping();
+    }
+
+    /// What the table stands on.
+    #[must_use]
+    pub fn base(&self) -> &Arc<Base> {
+        self.state.table.base()
     }
 
     /// The sizes that are watched. Looks at every app where the largest are not known any more.
