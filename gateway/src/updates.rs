@@ -7,6 +7,7 @@
 //! it is. A compaction runs on a thread of its own, one at a time; one that breaks costs nothing but its time.
 
 mod compactor;
+mod pages;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ pub mod guard;
 pub mod journal;
 pub mod limits;
 pub mod live;
+pub mod memory;
 pub mod model;
 pub mod snapshot;
 pub mod state;

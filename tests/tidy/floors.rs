@@ -10,6 +10,7 @@ pub const ROUTING_CACHE: Floors = &[
     ("model", 0),
     ("limits", 0),
     ("disk", 0),
+    ("memory", 0),
     ("wire", 1),
     ("table", 1),
     ("gate", 1),

@@ -74,9 +74,9 @@ impl Compactor {
 }
 
 /// On Linux a nice value is one of a thread's own (setpriority(2), "C library/kernel differences").
-fn stand_back() {
+pub(super) fn stand_back() {
     if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "the compaction has the priority of everything else");
+        tracing::debug!(%error, "background work has the priority of everything else");
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Job, Shared, Standing,
     compactor::{Compactor, Finished},
+    pages::HugePages,
     record::Record,
     usage::Usage,
 };
@@ -39,6 +40,7 @@ pub(super) struct Worker {
     pub(super) record: Record,
     pub(super) usage: Usage,
     compactor: Compactor,
+    pages: HugePages,
     /// When a save is tried again next, if one is needed.
     retry_at: Duration,
     /// When the sizes were measured last.
@@ -58,6 +60,7 @@ impl Worker {
             shared: Arc::new(Shared { report, sizes }),
             record: Record::new(),
             compactor: Compactor::default(),
+            pages: HugePages::default(),
             retry_at: now.monotonic + RETRY_SAVE_EVERY,
             measured_at: now.monotonic,
             shared_at: now.monotonic,
@@ -80,12 +83,14 @@ impl Worker {
                 _ = ticks.tick() => self.tick(clock::now()),
                 () = sleep(LISTS_EVERY), if self.stale => self.share(clock::now()),
             }
+            self.updater.drop_retired();
             self.compact(clock::now());
         }
     }
 
     pub(super) fn tick(&mut self, now: Now) {
         self.updater.tick(now);
+        self.pages.see_to(self.updater.base());
         self.record.second();
         if now.monotonic >= self.retry_at {
             self.updater.retry_save(now);

@@ -70,6 +70,9 @@ fn nanoseconds(name: &str, hosts: &[String], mut look: impl FnMut(&str) -> bool)
 /// Lookup by host: the record alone, and compiled for routing.
 pub(crate) fn lookup(setting: &Setting) {
     let (_updater, reader) = booted(&setting.folder);
+    // As the gateway does, on a thread of its own.
+    let (laid, time) = timed(|| reader.load().table.base().lay_on_huge_pages());
+    println!("lookup: laid on huge pages in {time}: {laid:?}");
     let (count, mut chance) = (setting.apps.0, Chance(1));
     let uniform: Vec<_> = (0..ASKED).map(|_| host(chance.below(count))).collect();
     let zipf: Vec<_> = (0..ASKED).map(|_| host(chance.zipf(count))).collect();

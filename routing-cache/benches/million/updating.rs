@@ -140,6 +140,7 @@ fn offer(updater: &mut Updater, body: Bytes) -> (Took, Took) {
     let (changes, decode) = timed(|| Changes::from_page(parse_changes(body, &Limits::default()).unwrap()));
     let (outcome, offer) = timed(|| updater.offer_changes(changes, now()));
     published(&outcome);
+    updater.drop_retired();
     (decode, offer)
 }
 
@@ -172,6 +173,7 @@ pub(crate) fn one_durable(setting: &Setting) {
 pub(crate) fn delta(setting: &Setting) {
     let (mut updater, reader) = booted(&setting.folder);
     updater.observe(Observation::Ready, now());
+    settle(&updater);
     let (mut whole, mut decoding) = (Times::default(), Times::default());
     let size = (DELTA as u64).min(setting.apps.0 / 20);
     for round in 0..7 {
@@ -194,7 +196,14 @@ fn compact(updater: &mut Updater) {
         let (compacted, time) = timed(|| compaction.run());
         let ((), finish) = timed(|| updater.compacted(compacted, now()));
         println!("compaction: {time} beside, {finish} on the updater's thread");
+        settle(updater);
     }
+}
+
+/// As the gateway does after a new base, on a thread beside.
+fn settle(updater: &Updater) {
+    // ignored: without huge pages it is slower.
+    let _ = updater.base().lay_on_huge_pages();
 }
 
 /// A steady stream of one-app updates, first each by itself, then gathered as they are between two answers.

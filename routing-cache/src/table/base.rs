@@ -12,7 +12,12 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{HostRef, Record};
+use std::io;
+
+use crate::{
+    memory,
+    model::{HostRef, Record},
+};
 
 pub use head::BaseHead;
 pub use index::Bucket;
@@ -86,6 +91,16 @@ impl Base {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.records.capacity() + IndexName::ALL.map(|index| self.index(index).bytes()).into_iter().sum::<usize>()
+    }
+
+    /// Has it laid out on huge pages, so that a look-up finds its way through memory faster; the memory is what it was.
+    /// See [`memory::lay_on_huge_pages`]: for a thread that nobody waits for.
+    ///
+    /// # Errors
+    /// Where the kernel cannot, for a part of it or all.
+    pub fn lay_on_huge_pages(&self) -> io::Result<()> {
+        let indexes = IndexName::ALL.map(|index| self.index(index).lay_on_huge_pages());
+        indexes.into_iter().fold(memory::lay_on_huge_pages(&self.records), Result::and)
     }
 
     /// The hash of its indexes.

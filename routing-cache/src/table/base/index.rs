@@ -16,7 +16,9 @@
 //! An entry that finds its bucket full goes into the next that is not. With the filter a miss reads a second line only
 //! for about one look-up in 35 (simulated at the load below).
 
-use std::collections::TryReserveError;
+use std::{collections::TryReserveError, io};
+
+use crate::memory;
 
 /// A cache line of an index.
 pub type Bucket = [u8; BUCKET];
@@ -57,6 +59,8 @@ impl Index {
         let mut bytes: Vec<u8> = Vec::new();
         if buckets > 0 {
             bytes.try_reserve_exact(buckets.saturating_add(1).saturating_mul(BUCKET))?;
+            // ignored: it then comes page by page.
+            let _ = memory::provide(&mut bytes);
         }
         let start = bytes.as_ptr().align_offset(BUCKET).min(bytes.capacity());
         bytes.resize(start, 0);
@@ -94,6 +98,11 @@ impl Index {
     /// Bytes of memory it takes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.capacity()
+    }
+
+    /// See [`memory::lay_on_huge_pages`].
+    pub(super) fn lay_on_huge_pages(&self) -> io::Result<()> {
+        memory::lay_on_huge_pages(&self.bytes)
     }
 
     /// What `wanted` makes of the first place of this hash for which it makes something.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{Base, BaseHead, IndexName, index::Index};
-use crate::table::hash::TableHash;
+use crate::{memory, table::hash::TableHash};
 
 /// Parts that are no base.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,8 @@ impl BaseLoader {
         head.check_numbers()?;
         let mut records = Vec::new();
         records.try_reserve_exact(length(head.records)?).map_err(no_room)?;
+        // ignored: it then comes page by page.
+        let _ = memory::provide(&mut records);
         let mut base = Base::unindexed(TableHash::new(head.seed), records);
         base.head = head;
         for index in IndexName::ALL {
