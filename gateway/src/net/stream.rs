@@ -26,6 +26,28 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// A client's socket that no runtime watches: it may go to another thread.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// Takes it into this thread's runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch it.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
+}
+
 /// Why no connection to an endpoint was made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -79,6 +101,17 @@ async fn open(address: &Address) -> io::Result<Stream> {
 }
 
 impl Stream {
+    /// Takes it out of this thread's runtime, to be given to another.
+    ///
+    /// # Errors
+    /// When the runtime does not let go of it.
+    pub fn into_accepted(self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Accepted::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Accepted::Unix),
+        }
+    }
+
     /// Acknowledges at once what has come; see [`options::acknowledge_now`]. Nothing to do on a Unix socket.
     pub fn set_quickack(&self) {
         if let Self::Tcp(stream) = self {
