@@ -36,6 +36,11 @@ pub const KEEPALIVE_PROBES: u32 = 4;
 /// all, and longer than the default time-outs for idle bodies, which are to be met first.
 pub const USER_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// What may wait in the kernel for a client beyond what is on its way. Without it a client that stops reading holds 3.8 MiB of
+/// kernel memory, with it 0.4 MiB (measured on loopback with tcp_wmem's default of 4 MiB; 64 MiB to a fast reader take 15 to
+/// 40 waits for the socket with and without). What is on its way is not counted, so a long fast path is filled as before.
+pub const NOTSENT_LOWAT: u32 = 256 << 10;
+
 /// Prepares a TCP listener before it is bound; accepted sockets inherit all but the reuse options.
 ///
 /// # Errors
@@ -46,6 +51,8 @@ pub fn listener(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()>
     socket.set_reuse_port(true)?;
     // Inherited: an answer's last small segment never waits for the acknowledgement of the one before (outage D).
     socket.set_tcp_nodelay(true)?;
+    // Inherited: what slow readers cost is bounded.
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     // Inherited: a client that vanished without a word gives its descriptor back.
     watch(&SockRef::from(socket), address)
 }

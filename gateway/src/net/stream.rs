@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -16,6 +17,11 @@ use tokio::{
 };
 
 use super::options;
+
+/// The first pause before a Unix socket whose backlog was full is asked again: about what an app takes to accept.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+/// The longest such pause; a fraction of any useful `connect_timeout`.
+const FULL_PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -96,7 +102,22 @@ async fn open(address: &Address) -> io::Result<Stream> {
             options::upstream(&socket, *address)?;
             socket.connect(*address).await.map(Stream::Tcp)
         }
-        Address::Unix(path) => UnixStream::connect(&**path).await.map(Stream::Unix),
+        Address::Unix(path) => open_unix(Path::new(&**path)).await.map(Stream::Unix),
+    }
+}
+
+/// A Unix socket whose backlog is full says so at once (connect(2), EAGAIN), where one of TCP has its client wait: so this
+/// waits instead, and asks again.
+async fn open_unix(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = FULL_PAUSE;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                pause = (pause * 2).min(FULL_PAUSE_MAX);
+            }
+            done => return done,
+        }
     }
 }
 

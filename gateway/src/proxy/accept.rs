@@ -157,6 +157,8 @@ async fn begun(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
 }
 
+/// The next connection, while there is room for it. Room is looked for before the wait, so each worker may have one more than
+/// there is room for.
 async fn next(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> io::Result<Connected> {
     let mut shed = false;
     while listener.connections.is_full(worker.settings().limits.max_connections) {

@@ -56,6 +56,7 @@ fn accepted_sockets_inherit_the_options_of_their_listener() {
     assert!(options.keepalive().unwrap());
     assert_eq!(options.tcp_keepalive_time().unwrap(), options::KEEPALIVE_IDLE);
     assert_eq!(options.tcp_user_timeout().unwrap(), Some(options::USER_TIMEOUT));
+    assert_eq!(options.tcp_notsent_lowat().unwrap(), options::NOTSENT_LOWAT);
     assert!(options.nonblocking().unwrap());
     let flags = rustix::io::fcntl_getfd(&accepted).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));

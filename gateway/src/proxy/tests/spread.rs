@@ -88,15 +88,18 @@ fn the_limit_of_connections_holds_over_all_workers() {
         client.send(GET);
         assert_eq!(client.reply().text(), "ok");
     }
-    let mut late = gateway.connect();
-    late.send(GET);
-    for client in &mut clients {
-        client.send(GET);
-        assert_eq!(client.reply().text(), "ok");
+    let mut late: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
+    late.iter_mut().for_each(|client| client.send(GET));
+    for _ in 0..20 {
+        for client in &mut clients {
+            client.send(GET);
+            assert_eq!(client.reply().text(), "ok");
+        }
     }
-    assert_eq!(gateway.stats.connections(), 4);
+    // A worker looks before it waits for a connection, so each may have one more.
+    assert!(gateway.stats.connections() <= 6, "{}", gateway.stats.connections());
     drop(clients);
-    assert_eq!(late.reply().text(), "ok");
+    assert!(late.iter_mut().all(|client| client.reply().text() == "ok"));
 }
 
 /// Every connection that the kernel has let in is answered, whichever worker it was on its way to when the drain began.
