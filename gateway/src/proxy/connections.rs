@@ -35,6 +35,11 @@ impl Connections {
         &self.name
     }
 
+    /// Where it listens, with the real port.
+    pub(crate) fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
     /// True when no further one may be accepted.
     pub(crate) fn is_full(&self, limit: usize) -> bool {
         self.loads.total() >= limit
@@ -75,7 +80,7 @@ impl ListenerStats {
     /// Where it listens, with the real port.
     #[must_use]
     pub fn address(&self) -> &ListenAddress {
-        &self.0.address
+        self.0.address()
     }
 
     /// Connections open now, tunnels included.

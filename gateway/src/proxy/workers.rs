@@ -109,7 +109,7 @@ impl Workers {
                 endpoints: Arc::clone(&start.endpoints),
                 limits: Arc::clone(&limits),
                 workers,
-                heartbeat: Heartbeat { all: heartbeats.clone(), index },
+                heartbeat: heartbeats.of(index),
                 peers,
                 arrivals,
             };
@@ -187,6 +187,11 @@ impl Heartbeats {
     pub(super) fn new(workers: usize) -> Self {
         let now = millis();
         Self((0..workers).map(|_| AtomicU64::new(now)).collect())
+    }
+
+    /// The place of one worker.
+    pub(super) fn of(&self, index: usize) -> Heartbeat {
+        Heartbeat { all: self.clone(), index }
     }
 
     /// The worker that has gone longest without progress, by the name of its thread, and for how long. One that has

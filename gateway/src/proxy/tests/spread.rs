@@ -1,9 +1,29 @@
 //! Connections over several workers: evenly, counted once, and none lost at the end.
 
-use std::{net::TcpStream, os::unix::net::UnixStream, sync::Barrier};
+use std::{
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    sync::{Arc, Barrier, mpsc::sync_channel},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use routing_cache::live;
 
 use super::harness::{DEADLINE, Gateway, Upstream, Wire, eventually, published, settings, short, tcp};
-use crate::{config::ListenAddress, telemetry::access::AccessLog};
+use crate::{
+    config::{ListenAddress, ListenerConfig},
+    drain::Drain,
+    net::{listen, stream::Accepted},
+    proxy::{
+        connections::Connections,
+        spread::{self, Arrival, Loads, Place},
+        worker,
+        workers::{Heartbeats, WorkerStart},
+    },
+    telemetry::access::AccessLog,
+    upstream::{limit::Limits, registry::Endpoints},
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
 
@@ -133,4 +153,64 @@ fn a_drain_loses_no_connection_that_was_handed_over() {
             gateway.join();
         });
     }
+}
+
+/// The first of two workers. The test is the second.
+fn first_of_two(
+    start: impl FnOnce(WorkerStart),
+    drain: &Drain,
+    loads: &Arc<Loads>,
+) -> (Arc<Connections>, spread::Peers) {
+    let config = ListenerConfig { name: "web".into(), address: tcp(), trusted_proxies: Vec::new() };
+    let mut bound = listen::bind(&config, 1).unwrap();
+    let connections = Connections::new("web".into(), bound.address.clone(), Arc::clone(loads));
+    let mut settings = settings();
+    settings.drain.idle_grace = Duration::ZERO;
+    settings.drain.timeout = DEADLINE;
+    let mut peers = spread::peers(loads);
+    let (second, _) = peers.pop().unwrap();
+    let (peers, arrivals) = peers.pop().unwrap();
+    start(WorkerStart {
+        listeners: vec![(Arc::clone(&connections), bound.sockets.remove(0))],
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        reader: live::cell(published(&[])).1,
+        draining: drain.watch(),
+        access: AccessLog::off(),
+        endpoints: Arc::new(Endpoints::new()),
+        limits: Arc::new(Limits::default()),
+        workers: 2,
+        heartbeat: Heartbeats::new(2).of(0),
+        peers,
+        arrivals,
+    });
+    (connections, second)
+}
+
+/// The first worker has closed its own listener when the second, which is slower to notice the drain, hands it a connection.
+#[test]
+fn a_worker_that_drains_waits_for_those_that_may_still_hand_over() {
+    let (drain, loads) = (Drain::default(), Loads::new(2, Heartbeats::new(2)));
+    let (ready, is_ready) = sync_channel(1);
+    let mut thread = None;
+    let start = |start| thread = Some(std::thread::spawn(move || worker::run(start, &ready)));
+    let (connections, second) = first_of_two(start, &drain, &loads);
+    is_ready.recv_timeout(DEADLINE).unwrap().unwrap();
+    let ListenAddress::Tcp(address) = *connections.address() else { panic!("not on TCP") };
+    drain.start();
+    eventually("the first has stopped accepting", || TcpStream::connect(address).is_err());
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut client = Wire { stream, buffer: Vec::new() };
+    client.send(GET);
+    let (accepted, _) = listener.accept().unwrap();
+    accepted.set_nonblocking(true).unwrap();
+    let place = Place::new(&connections, 0);
+    second.hand_over(Arrival { socket: Accepted::Tcp(accepted), address: None, listener: 0, place }).unwrap();
+    assert_eq!(client.reply().status(), 404, "it is served, by an empty table");
+    assert!(!thread.as_ref().unwrap().is_finished(), "there may be more");
+    drop((second, client));
+    thread.unwrap().join().unwrap();
+    assert_eq!(loads.total(), 0);
 }
