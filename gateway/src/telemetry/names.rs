@@ -1,7 +1,7 @@
 //! The name of every metric, in this one file, with its kind, unit and meaning; and the values of every label.
 //!
 //! Seconds and bytes; `_total` on counters. A label's values come from the lists here or from the configuration
-//! (listeners), never from a request: no host, no path, no address.
+//! (listeners, workers), never from a request: no host, no path, no address.
 
 use metrics::Unit;
 

@@ -88,10 +88,12 @@ fn those_of_a_unix_listener_are_too() {
 fn few_connections_have_a_worker_each() {
     let upstream = Upstream::ok();
     let gateway = start(4, &upstream, tcp());
-    let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
-    for client in &mut clients {
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = gateway.connect();
         client.send(GET);
         assert_eq!(client.reply().text(), "ok");
+        clients.push(client);
     }
     assert_eq!(gateway.loads(), [1, 1, 1, 1]);
 }
