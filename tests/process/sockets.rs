@@ -83,6 +83,35 @@ fn an_app_on_a_unix_socket_is_an_app_like_any_other() {
     assert!(metrics.lines().any(|line| line.starts_with(errors) && !line.ends_with(" 0")), "{metrics}");
 }
 
+/// The values of a metric with a label, added up.
+fn sum(gateway: &Gateway, name: &str) -> f64 {
+    let metrics = gateway.ask("/metrics").expect("the admin API answers").text();
+    let values = metrics.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+    values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn connections_are_counted_once_whichever_worker_has_them() {
+    let (_backends, orchestrator, hosts) = three();
+    let mut gateway = Gateway::configured(&orchestrator.url(), "[gateway]\nworkers = 4\n");
+    gateway.start_ready();
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = http::Connection::open(gateway.web).expect("a connection");
+            client.write(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", hosts[0]).as_bytes()).expect("written");
+            assert_eq!(client.answer(false).expect("an answer").status, 200);
+            client
+        })
+        .collect();
+    assert!((sum(&gateway, "holdgate_connections") - 40.0).abs() < 0.5);
+    assert!((sum(&gateway, "holdgate_connections_accepted_total") - 40.0).abs() < 0.5);
+    let by_worker = || sum(&gateway, "holdgate_worker_connections");
+    wait::until("the workers to tell", || ((by_worker() - 40.0).abs() < 0.5).then_some(()));
+    assert_eq!(gateway.status()["listeners"][0]["connections"], 40);
+    drop(clients);
+    wait::until("all to be gone", || (sum(&gateway, "holdgate_connections") < 0.5 && by_worker() < 0.5).then_some(()));
+}
+
 /// The names of a process's threads, each with how many have it.
 fn threads(pid: u32) -> BTreeMap<String, usize> {
     let mut names = BTreeMap::new();
