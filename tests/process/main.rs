@@ -13,6 +13,7 @@ mod lifecycle;
 mod outage_a;
 mod poison;
 mod real_programs;
+mod sockets;
 mod steer;
 mod table;
 

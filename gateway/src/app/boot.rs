@@ -26,6 +26,7 @@ use crate::{
     clock,
     config::{self, Config},
     drain::Drain,
+    net::options,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     readiness::Readiness,
     telemetry::{self, access::AccessLog, logging},
@@ -115,6 +116,10 @@ fn log_boot(report: &BootReport) {
 }
 
 fn log_bound(bound: &Bound) -> anyhow::Result<()> {
+    if let Some(allowed) = options::short_backlog() {
+        let asked = options::BACKLOG;
+        tracing::warn!(allowed, asked, "net.core.somaxconn is low: bursts of connections may be refused");
+    }
     for listener in &bound.listeners {
         tracing::info!(name = &*listener.name, address = %listener.address, "listening");
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     AdminConfig, Config, DrainConfig, GatewayConfig, GuardConfig, LimitsConfig, ListenAddress, ListenerConfig,
-    LogConfig, LogFormat, OrchestratorConfig, OrchestratorKind, UpstreamConfig,
+    LogConfig, LogFormat, OrchestratorConfig, OrchestratorKind, UpstreamConfig, cores,
     error::{ConfigError, Place},
     load::read_bounded,
     value::{Value, show_duration},
@@ -51,16 +51,10 @@ fn gateway(values: &mut Values) -> GatewayConfig {
     }
     let mut workers = values.integer("gateway.workers");
     if workers == 0 {
-        workers = available_cores();
+        workers = cores::available();
         values.resolve("gateway.workers", Value::Integer(workers as u64));
     }
     GatewayConfig { name, workers }
-}
-
-/// The cores this process may use: the standard library counts its affinity mask and the CPU quota of its cgroup (v1 and
-/// v2), rounded down and at least 1.
-fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn listeners(values: &Values, errors: &mut Vec<ConfigError>) -> Vec<ListenerConfig> {

@@ -4,6 +4,7 @@
 //! no port, no folder. The keys stand in one table, `keys`; whatever shows or documents them is driven by it.
 
 mod build;
+mod cores;
 mod error;
 mod keys;
 mod load;

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::unix::{
         fs::FileTypeExt,
         net::{UnixListener, UnixStream},
@@ -11,9 +11,10 @@ use std::{
     sync::Arc,
 };
 
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::options;
+use super::{options, stream::Accepted};
 use crate::config::{ListenAddress, ListenerConfig};
 
 /// A listener of the configuration, bound.
@@ -34,6 +35,26 @@ pub enum ListenSocket {
     Tcp(TcpListener),
     /// A duplicate of the one that all workers share.
     Unix(UnixListener),
+}
+
+impl ListenSocket {
+    /// A connection that waits, and its client's address where it has one, without waiting for one. The accepted socket is
+    /// nonblocking and closed on exec by the same call, and belongs to no runtime yet.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits, and those of accept(2).
+    pub fn accept(&self) -> io::Result<(Accepted, Option<IpAddr>)> {
+        const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = acceptfrom_with(listener, FLAGS)?;
+                // A client that came by IPv4 to a listener on `[::]` has its IPv4 address, as a trusted proxy is written.
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).map(|peer| peer.ip().to_canonical());
+                Ok((Accepted::Tcp(socket.into()), peer))
+            }
+            Self::Unix(listener) => Ok((Accepted::Unix(accept_with(listener, FLAGS)?.into()), None)),
+        }
+    }
 }
 
 /// A listener could not be bound.
@@ -117,7 +138,7 @@ fn refuse_to_share(address: SocketAddr) -> io::Result<()> {
 
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = tcp_socket(address)?;
-    options::listener(&socket)?;
+    options::listener(&socket, address)?;
     socket.bind(&address.into())?;
     socket.listen(options::BACKLOG)?;
     socket.set_nonblocking(true)?;

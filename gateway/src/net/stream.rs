@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -17,6 +18,11 @@ use tokio::{
 
 use super::options;
 
+/// The first pause before a Unix socket whose backlog was full is asked again: about what an app takes to accept.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+/// The longest such pause; a fraction of any useful `connect_timeout`.
+const FULL_PAUSE_MAX: Duration = Duration::from_millis(20);
+
 /// A connected socket.
 #[derive(Debug)]
 pub enum Stream {
@@ -24,6 +30,28 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+}
+
+/// A client's socket that no runtime watches: it may go to another thread.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// Takes it into this thread's runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch it.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
 }
 
 /// Why no connection to an endpoint was made.
@@ -74,11 +102,37 @@ async fn open(address: &Address) -> io::Result<Stream> {
             options::upstream(&socket, *address)?;
             socket.connect(*address).await.map(Stream::Tcp)
         }
-        Address::Unix(path) => UnixStream::connect(&**path).await.map(Stream::Unix),
+        Address::Unix(path) => open_unix(Path::new(&**path)).await.map(Stream::Unix),
+    }
+}
+
+/// A Unix socket whose backlog is full says so at once (connect(2), EAGAIN), where one of TCP has its client wait: so this
+/// waits instead, and asks again.
+async fn open_unix(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = FULL_PAUSE;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                pause = (pause * 2).min(FULL_PAUSE_MAX);
+            }
+            done => return done,
+        }
     }
 }
 
 impl Stream {
+    /// Takes it out of this thread's runtime, to be given to another.
+    ///
+    /// # Errors
+    /// When the runtime does not let go of it.
+    pub fn into_accepted(self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Accepted::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Accepted::Unix),
+        }
+    }
+
     /// Acknowledges at once what has come; see [`options::acknowledge_now`]. Nothing to do on a Unix socket.
     pub fn set_quickack(&self) {
         if let Self::Tcp(stream) = self {

@@ -2,11 +2,10 @@
 
 use std::{io, net::IpAddr, rc::Rc, time::Duration};
 
-use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::watch,
-    time::sleep,
+    sync::{mpsc::Receiver, watch},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -14,11 +13,15 @@ use super::{
     connections::Permit,
     context::{Listener, Phase, Worker},
     metrics,
+    spread::{Arrival, Peers, Place},
 };
 use crate::net::{listen::ListenSocket, stream::Stream};
 
 /// How long accepting pauses where the process lacks what a connection needs: time for some to end.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// What a connection that comes while the worker drains has for the first byte of its request, which was sent with the
+/// connection as a rule.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
 /// How long it pauses at `limits.max_connections`; new ones wait in the kernel's backlog.
 const LIMIT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -36,22 +39,24 @@ impl Acceptor {
     /// When the runtime cannot watch it.
     pub(crate) fn new(socket: ListenSocket) -> io::Result<Self> {
         match socket {
-            ListenSocket::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                TcpListener::from_std(listener).map(Self::Tcp)
-            }
-            ListenSocket::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                UnixListener::from_std(listener).map(Self::Unix)
-            }
+            ListenSocket::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
+            ListenSocket::Unix(listener) => UnixListener::from_std(listener).map(Self::Unix),
         }
     }
 
-    async fn accept(&self) -> io::Result<Accepted> {
+    /// Gives it back.
+    fn into_socket(self) -> io::Result<ListenSocket> {
+        match self {
+            Self::Tcp(listener) => listener.into_std().map(ListenSocket::Tcp),
+            Self::Unix(listener) => listener.into_std().map(ListenSocket::Unix),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Connected> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Some(peer.ip())))
+                Ok((Stream::Tcp(stream), Some(peer.ip().to_canonical())))
             }
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None)),
         }
@@ -59,28 +64,104 @@ impl Acceptor {
 }
 
 /// A client's socket, and its address where it has one.
-type Accepted = (Stream, Option<IpAddr>);
+type Connected = (Stream, Option<IpAddr>);
+
+/// What admits the connections of one listener for one worker.
+pub(crate) struct Gate {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: Rc<Listener>,
+    pub(crate) peers: Rc<Peers>,
+}
 
 /// Accepts until the drain begins, then takes what already waits in the backlog, which closing the socket would reset.
-pub(crate) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, acceptor: Acceptor) {
+pub(crate) async fn run(gate: Gate, acceptor: Acceptor) {
+    let Gate { worker, listener, .. } = &gate;
     let mut phase = worker.phase.subscribe();
     loop {
         let next = tokio::select! {
             biased;
             () = begun(&mut phase) => break,
-            next = next(&worker, &listener, &acceptor) => next,
+            next = next(worker, listener, &acceptor) => next,
         };
         match next {
-            Ok(accepted) => take(&worker, &listener, accepted),
+            Ok((stream, address)) => gate.admit(stream, address),
             Err(error) => {
                 let pause = classify(&error).count();
                 tokio::select! { () = begun(&mut phase) => break, () = pause_for(pause) => {} }
             }
         }
     }
-    while let Some(Ok(accepted)) = acceptor.accept().now_or_never() {
-        take(&worker, &listener, accepted);
+    gate.empty(acceptor);
+}
+
+/// Takes what other workers hand over, until none of them accepts any more.
+pub(crate) async fn receive(worker: Rc<Worker>, listeners: Vec<Rc<Listener>>, mut arrivals: Receiver<Arrival>) {
+    while let Some(arrival) = arrivals.recv().await {
+        if let Some(listener) = listeners.get(arrival.listener) {
+            take(&worker, listener, arrival);
+        }
     }
+}
+
+impl Gate {
+    /// Has a connection served, by this worker or by one that has fewer.
+    fn admit(&self, stream: Stream, address: Option<IpAddr>) {
+        // Short connections even out by themselves.
+        let to = if self.worker.churn.is_short() { self.peers.own() } else { self.peers.choose() };
+        let place = Place::new(&self.listener.connections, to);
+        if to == self.peers.own() {
+            return serve(Permit::new(&self.worker, &self.listener, place), stream, address);
+        }
+        match stream.into_accepted() {
+            Ok(socket) => self.hand_over(Arrival { socket, address, listener: self.listener.number, place }),
+            Err(error) => lost(&error),
+        }
+    }
+
+    fn hand_over(&self, arrival: Arrival) {
+        match self.peers.hand_over(arrival) {
+            Ok(()) => self.worker.metrics.handed_over.increment(1),
+            Err(arrival) => take(&self.worker, &self.listener, arrival),
+        }
+    }
+
+    /// Serves what waits to be accepted. The kernel is asked itself: the runtime may not have been told of the last ones.
+    fn empty(&self, acceptor: Acceptor) {
+        let socket = match acceptor.into_socket() {
+            Ok(socket) => socket,
+            Err(error) => return lost(&error),
+        };
+        while let Ok((socket, address)) = socket.accept() {
+            let place = Place::new(&self.listener.connections, self.peers.own());
+            take(&self.worker, &self.listener, Arrival { socket, address, listener: self.listener.number, place });
+        }
+    }
+}
+
+fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, arrival: Arrival) {
+    let permit = Permit::new(worker, listener, arrival.place);
+    match arrival.socket.into_stream() {
+        Ok(stream) if worker.is_draining() => drop(tokio::task::spawn_local(late(permit, stream, arrival.address))),
+        Ok(stream) => serve(permit, stream, arrival.address),
+        Err(error) => lost(&error),
+    }
+}
+
+/// Serves a connection that comes while the worker drains. The runtime has not heard of its socket yet, so it would look
+/// idle, and be closed as such, though its request is there.
+async fn late(permit: Permit, stream: Stream, address: Option<IpAddr>) {
+    // ignored: one that is silent or broken is closed when it is served.
+    let _ = timeout(FIRST_WORDS, stream.readable()).await;
+    connection::serve(permit, stream, address).await;
+}
+
+fn serve(permit: Permit, stream: Stream, address: Option<IpAddr>) {
+    tokio::task::spawn_local(connection::serve(permit, stream, address));
+}
+
+/// The runtime cannot watch a socket, for want of memory or of what epoll may watch: it is closed.
+fn lost(error: &io::Error) {
+    classify(error).count();
 }
 
 async fn begun(phase: &mut watch::Receiver<Phase>) {
@@ -88,7 +169,9 @@ async fn begun(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
 }
 
-async fn next(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> io::Result<Accepted> {
+/// The next connection, while there is room for it. Room is looked for before the wait, so each worker may have one more than
+/// there is room for.
+async fn next(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> io::Result<Connected> {
     let mut shed = false;
     while listener.connections.is_full(worker.settings().limits.max_connections) {
         if !shed {
@@ -98,11 +181,6 @@ async fn next(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> io::
         pause_for(LIMIT_PAUSE).await;
     }
     acceptor.accept().await
-}
-
-fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, (stream, address): Accepted) {
-    let permit = Permit::new(worker, listener);
-    tokio::task::spawn_local(connection::serve(permit, stream, address));
 }
 
 /// Between half and one and a half of `pause`, so that workers do not come back together.

@@ -127,10 +127,14 @@ impl Attempt<'_> {
     async fn connect(&self, fresh: bool) -> Result<Lease<RequestBody>, Failure> {
         let limit = self.job.route.timeouts.connect.unwrap_or(self.job.settings.upstream.connect_timeout);
         let connected = self.job.worker.pool.checkout(&self.picked.address, limit, fresh).await;
-        connected.map_err(|error| {
+        let lease = connected.map_err(|error| {
             tracing::debug!(endpoint = %self.picked.address, %error, "no connection");
             Failure::new(Stage::Connect, connect_cause(&error))
-        })
+        })?;
+        if !lease.reused() {
+            lease.made_for(&self.job.app.id);
+        }
+        Ok(lease)
     }
 
     fn broken(&self, broken: &Broken, reused: bool) -> Lost {

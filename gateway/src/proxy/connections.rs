@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use super::context::{Listener, Worker};
+use super::{
+    context::{Listener, Worker},
+    spread::{Loads, Place},
+};
 use crate::config::ListenAddress;
 
 /// The connections of one listener, and those of all.
@@ -17,13 +20,14 @@ pub(crate) struct Connections {
     name: Arc<str>,
     address: ListenAddress,
     own: AtomicUsize,
-    all: Arc<AtomicUsize>,
+    /// Shared by every listener.
+    loads: Arc<Loads>,
 }
 
 impl Connections {
-    /// None yet; `all` is shared by every listener.
-    pub(crate) fn new(name: Arc<str>, address: ListenAddress, all: Arc<AtomicUsize>) -> Arc<Self> {
-        Arc::new(Self { name, address, own: AtomicUsize::new(0), all })
+    /// None yet; `loads` is shared by every listener.
+    pub(crate) fn new(name: Arc<str>, address: ListenAddress, loads: Arc<Loads>) -> Arc<Self> {
+        Arc::new(Self { name, address, own: AtomicUsize::new(0), loads })
     }
 
     /// The listener's configured name.
@@ -31,9 +35,29 @@ impl Connections {
         &self.name
     }
 
+    /// Where it listens, with the real port.
+    pub(crate) fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
     /// True when no further one may be accepted.
     pub(crate) fn is_full(&self, limit: usize) -> bool {
-        self.all.load(Ordering::Relaxed) >= limit
+        self.loads.total() >= limit
+    }
+
+    /// The connections of each worker, over all listeners.
+    pub(crate) fn loads(&self) -> &Loads {
+        &self.loads
+    }
+
+    /// Counts a connection; only a [`Place`] does.
+    pub(super) fn add(&self) {
+        self.own.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts it no more.
+    pub(super) fn take(&self) {
+        self.own.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -56,7 +80,7 @@ impl ListenerStats {
     /// Where it listens, with the real port.
     #[must_use]
     pub fn address(&self) -> &ListenAddress {
-        &self.0.address
+        self.0.address()
     }
 
     /// Connections open now, tunnels included.
@@ -66,23 +90,21 @@ impl ListenerStats {
     }
 }
 
-/// One connection's place in the counts, from its acceptance to its end.
+/// A connection that is served, from when its worker has it to its end.
 #[derive(Debug)]
 pub(crate) struct Permit {
     worker: Rc<Worker>,
     listener: Rc<Listener>,
+    _place: Place,
 }
 
 impl Permit {
-    /// Counts a connection.
-    pub(crate) fn new(worker: &Rc<Worker>, listener: &Rc<Listener>) -> Self {
-        let connections = &listener.connections;
-        connections.own.fetch_add(1, Ordering::Relaxed);
-        connections.all.fetch_add(1, Ordering::Relaxed);
+    /// Counts a connection that has its place at `worker`.
+    pub(crate) fn new(worker: &Rc<Worker>, listener: &Rc<Listener>, place: Place) -> Self {
         worker.opened();
         listener.metrics.accepted.increment(1);
         listener.metrics.connections.increment(1.0);
-        Self { worker: Rc::clone(worker), listener: Rc::clone(listener) }
+        Self { worker: Rc::clone(worker), listener: Rc::clone(listener), _place: place }
     }
 
     /// The worker that has it.
@@ -98,9 +120,6 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let connections = &self.listener.connections;
-        connections.own.fetch_sub(1, Ordering::Relaxed);
-        connections.all.fetch_sub(1, Ordering::Relaxed);
         self.worker.closed();
         self.listener.metrics.connections.decrement(1.0);
     }

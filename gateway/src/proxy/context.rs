@@ -8,13 +8,18 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
-use routing_cache::{live::CachedReader, model::App, wire::DocumentError};
+use routing_cache::{
+    live::{CachedReader, Published},
+    model::App,
+    wire::DocumentError,
+};
 use tokio::sync::{Notify, watch};
 
 use super::{
     connections::Connections,
     metrics::{ListenerMetrics, Metrics},
     settings::Settings,
+    spread::Churn,
     upload::RequestBody,
 };
 use crate::{
@@ -49,6 +54,7 @@ pub(crate) struct Worker {
     pub(crate) balancer: RefCell<Balancer>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) churn: Churn,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -79,6 +85,7 @@ impl Worker {
             limits: parts.limits,
             pool: parts.pool,
             phase: watch::Sender::new(Phase::Open),
+            churn: Churn::default(),
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),
@@ -95,6 +102,11 @@ impl Worker {
     /// The app of `host` in the table as it is now. A request asks once.
     pub(crate) fn find_app(&self, host: &str) -> Option<Result<Arc<App>, DocumentError>> {
         self.reader.borrow_mut().find_app(host)
+    }
+
+    /// The table now. Not to be held: the tables that are replaced are dropped by another thread.
+    pub(crate) fn table(&self) -> Arc<Published> {
+        Arc::clone(self.reader.borrow_mut().load())
     }
 
     /// Says that the app of `host` cannot be served; seldom, as every request for it would say so.
@@ -131,6 +143,7 @@ impl Worker {
     /// Counts it no more.
     pub(crate) fn closed(&self) {
         self.open.set(self.open.get().saturating_sub(1));
+        self.churn.closed();
         if self.open.get() == 0 {
             self.none_open.notify_one();
         }
@@ -157,6 +170,8 @@ impl Worker {
 /// One listener as a worker sees it.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    /// Its place among the listeners, the same in all workers.
+    pub(crate) number: usize,
     pub(crate) name: Arc<str>,
     pub(crate) metrics: ListenerMetrics,
     pub(crate) connections: Arc<Connections>,

@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) bytes_out: Counter,
     pub(crate) cancelled: Counter,
     pub(crate) upgrades: Gauge,
+    pub(crate) handed_over: Counter,
     retries: [Counter; 3],
 }
 
@@ -41,6 +42,7 @@ impl Metrics {
             bytes_out: counter!(names::RESPONSE_BYTES),
             cancelled: counter!(names::REQUESTS_CANCELLED),
             upgrades: gauge!(names::UPGRADES_ACTIVE),
+            handed_over: counter!(names::CONNECTIONS_HANDED_OVER),
             retries: names::RETRY_OUTCOMES.map(|outcome| counter!(names::RETRIES, names::OUTCOME => outcome)),
         }
     }
@@ -89,6 +91,11 @@ impl ListenerMetrics {
             counter.increment(1);
         }
     }
+}
+
+/// The connections of the worker with this number.
+pub(crate) fn worker_connections(worker: usize) -> Gauge {
+    gauge!(names::WORKER_CONNECTIONS, names::WORKER => worker.to_string())
 }
 
 /// Counts an answer that the gateway made itself, by its error type.

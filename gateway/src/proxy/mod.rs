@@ -14,6 +14,7 @@ mod body;
 mod connection;
 mod connections;
 mod context;
+mod departed;
 mod downstream;
 mod expect;
 mod failure;
@@ -32,6 +33,7 @@ mod rewrite;
 mod route;
 mod service;
 mod settings;
+mod spread;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,11 @@ use tokio::{
 };
 
 use super::{
-    accept::{self, Acceptor},
+    accept::{self, Acceptor, Gate},
     context::{Listener, Phase, Worker, WorkerParts},
-    metrics::ListenerMetrics,
-    workers::{Heartbeat, OwnListener, WorkerStart},
+    departed::Departed,
+    metrics::{self, ListenerMetrics},
+    workers::{Heartbeat, WorkerStart},
 };
 use crate::upstream::pool::{Pool, PoolSettings};
 
@@ -41,10 +42,10 @@ fn serve(runtime: &LocalRuntime, start: WorkerStart, ready: &SyncSender<io::Resu
         let draining = start.draining.clone();
         match begin(start) {
             Err(error) => report(ready, Err(error)),
-            Ok((worker, acceptors)) => {
+            Ok((worker, doors)) => {
                 report(ready, Ok(()));
                 draining.started().await;
-                drain(&worker, acceptors).await;
+                drain(&worker, doors).await;
             }
         }
     });
@@ -55,8 +56,16 @@ fn report(ready: &SyncSender<io::Result<()>>, result: io::Result<()>) {
     let _ = ready.try_send(result);
 }
 
-fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Vec<JoinHandle<()>>)> {
-    let pool = PoolSettings::for_worker(&start.settings.load().upstream, start.workers);
+/// Where connections come in.
+struct Doors {
+    acceptors: Vec<JoinHandle<()>>,
+    /// Takes what other workers hand over. It ends after the last acceptor of all workers.
+    receiver: JoinHandle<()>,
+}
+
+fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Doors)> {
+    let settings = start.settings.load_full();
+    let pool = PoolSettings::for_worker(&settings.upstream, &settings.limits, start.workers);
     let worker = Worker::new(WorkerParts {
         access: start.access,
         endpoints: start.endpoints,
@@ -65,33 +74,50 @@ fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Vec<JoinHandle<()>>)> {
         reader: start.reader.cached(),
         settings: start.settings,
     });
-    let acceptors = start.listeners.into_iter().map(|listener| listen(&worker, listener)).collect::<io::Result<_>>()?;
-    tokio::task::spawn_local(tick(Rc::clone(&worker), start.heartbeat, start.workers));
-    Ok((worker, acceptors))
+    let (own, peers) = (start.peers.own(), Rc::new(start.peers));
+    let (mut listeners, mut acceptors) = (Vec::new(), Vec::new());
+    for (number, (connections, socket)) in start.listeners.into_iter().enumerate() {
+        let name = Arc::clone(connections.name());
+        let listener = Rc::new(Listener { number, metrics: ListenerMetrics::new(&name), name, connections });
+        listeners.push(Rc::clone(&listener));
+        let (worker, peers) = (Rc::clone(&worker), Rc::clone(&peers));
+        let acceptor = Acceptor::new(socket)?;
+        acceptors.push(tokio::task::spawn_local(accept::run(Gate { worker, listener, peers }, acceptor)));
+    }
+    let receiver = tokio::task::spawn_local(accept::receive(Rc::clone(&worker), listeners, start.arrivals));
+    tokio::task::spawn_local(tick(Rc::clone(&worker), start.heartbeat, Ticks { own, workers: start.workers }));
+    Ok((worker, Doors { acceptors, receiver }))
 }
 
-fn listen(worker: &Rc<Worker>, (connections, socket): OwnListener) -> io::Result<JoinHandle<()>> {
-    let name = Arc::clone(connections.name());
-    let metrics = ListenerMetrics::new(&name);
-    let listener = Rc::new(Listener { name, metrics, connections });
-    let acceptor = Acceptor::new(socket)?;
-    Ok(tokio::task::spawn_local(accept::run(Rc::clone(worker), listener, acceptor)))
+/// What a worker's ticks need to know.
+struct Ticks {
+    /// The number of this worker.
+    own: usize,
+    workers: usize,
 }
 
-async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, workers: usize) {
+async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, numbers: Ticks) {
+    let connections = metrics::worker_connections(numbers.own);
+    let mut departed = Departed::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         heartbeat.beat();
         worker.refresh();
-        worker.pool.configure(PoolSettings::for_worker(&worker.settings().upstream, workers));
+        worker.churn.tick(worker.open());
+        connections.set(worker.open() as f64);
+        let settings = worker.settings();
+        worker.pool.configure(PoolSettings::for_worker(&settings.upstream, &settings.limits, numbers.workers));
+        departed.look(&worker);
         worker.pool.sweep(std::time::Instant::now());
     }
 }
 
-/// Stops accepting, lets idle connections stay for the grace, then waits for the rest until the time is over.
-async fn drain(worker: &Worker, acceptors: Vec<JoinHandle<()>>) {
+/// Stops accepting, lets idle connections stay for the grace, then waits for the rest until the time is over. What other
+/// workers handed over before they stopped is served like what this one accepted.
+async fn drain(worker: &Worker, doors: Doors) {
+    let Doors { acceptors, mut receiver } = doors;
     let settings = worker.settings().drain;
     let end = Instant::now() + settings.timeout;
     worker.phase.send_replace(Phase::Draining);
@@ -99,11 +125,22 @@ async fn drain(worker: &Worker, acceptors: Vec<JoinHandle<()>>) {
         // ignored: one that panicked accepts nothing either, and has been reported by the panic hook.
         let _ = timeout_at(end, acceptor).await;
     }
+    let mut received = false;
     // ignored: either all are gone before the grace is over, or it is over.
-    let _ = timeout(settings.idle_grace.min(settings.timeout), worker.idle()).await;
+    let _ = timeout(settings.idle_grace.min(settings.timeout), gone(worker, &mut receiver, &mut received)).await;
     worker.phase.send_replace(Phase::Closing);
-    if timeout_at(end, worker.idle()).await.is_err() {
+    if timeout_at(end, gone(worker, &mut receiver, &mut received)).await.is_err() {
         tracing::warn!(connections = worker.open(), "the drain's time is over: connections are cut");
         worker.phase.send_replace(Phase::Over);
     }
+}
+
+/// Returns once no connection is there and none can come any more.
+async fn gone(worker: &Worker, receiver: &mut JoinHandle<()>, received: &mut bool) {
+    if !*received {
+        // ignored: as for the acceptors.
+        let _ = receiver.await;
+        *received = true;
+    }
+    worker.idle().await;
 }

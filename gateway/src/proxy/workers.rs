@@ -1,12 +1,13 @@
 //! The threads that serve: one runtime, one set of listening sockets and one set of upstream connections each.
 //!
-//! Nothing is handed from one worker to another: the kernel spreads connections over their sockets.
+//! The kernel spreads connections over their sockets; a worker that has got more than its share hands new ones on before
+//! it has read a byte of them (`spread`). Nothing else goes from one worker to another.
 
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -15,10 +16,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use routing_cache::live::Reader;
+use tokio::sync::mpsc::Receiver;
 
 use super::{
     connections::{Connections, ListenerStats},
     settings::Settings,
+    spread::{self, Arrival, Loads, Peers},
     worker,
 };
 use crate::{
@@ -57,6 +60,7 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     listeners: Vec<ListenerStats>,
     heartbeats: Heartbeats,
+    loads: Arc<Loads>,
 }
 
 /// When each worker last made progress.
@@ -78,6 +82,8 @@ pub(crate) struct WorkerStart {
     pub(crate) limits: Arc<Limits>,
     pub(crate) workers: usize,
     pub(crate) heartbeat: Heartbeat,
+    pub(crate) peers: Peers,
+    pub(crate) arrivals: Receiver<Arrival>,
 }
 
 impl Workers {
@@ -88,11 +94,12 @@ impl Workers {
     pub fn start(start: WorkersStart) -> io::Result<Self> {
         let workers = start.workers.max(1);
         let heartbeats = Heartbeats::new(workers);
-        let (listeners, shares) = share(start.listeners, workers);
+        let loads = Loads::new(workers, heartbeats.clone());
+        let (listeners, shares) = share(start.listeners, workers, &loads);
         let limits = Arc::new(Limits::default());
         let (ready, started) = sync_channel(workers);
         let mut threads = Vec::with_capacity(workers);
-        for (index, listeners) in shares.into_iter().enumerate() {
+        for (index, (listeners, (peers, arrivals))) in shares.into_iter().zip(spread::peers(&loads)).enumerate() {
             let own = WorkerStart {
                 listeners,
                 settings: Arc::clone(&start.settings),
@@ -102,7 +109,9 @@ impl Workers {
                 endpoints: Arc::clone(&start.endpoints),
                 limits: Arc::clone(&limits),
                 workers,
-                heartbeat: Heartbeat { all: heartbeats.clone(), index },
+                heartbeat: heartbeats.of(index),
+                peers,
+                arrivals,
             };
             threads.push(spawn(index, own, ready.clone())?);
         }
@@ -110,13 +119,19 @@ impl Workers {
         for _ in 0..workers {
             started.recv_timeout(START_TIMEOUT).map_err(|_| io::ErrorKind::TimedOut)??;
         }
-        Ok(Self { threads, listeners, heartbeats })
+        Ok(Self { threads, listeners, heartbeats, loads })
     }
 
     /// Every listener, with its real port and the connections it has now.
     #[must_use]
     pub fn listeners(&self) -> Vec<ListenerStats> {
         self.listeners.clone()
+    }
+
+    /// The connections that each worker has now, tunnels included.
+    #[must_use]
+    pub fn loads(&self) -> Vec<usize> {
+        self.loads.each().collect()
     }
 
     /// The workers' heartbeats.
@@ -143,12 +158,15 @@ impl Workers {
 }
 
 /// Gives each worker its socket of each listener.
-fn share(listeners: Vec<BoundListener>, workers: usize) -> (Vec<ListenerStats>, Vec<Vec<OwnListener>>) {
-    let all = Arc::new(AtomicUsize::new(0));
+fn share(
+    listeners: Vec<BoundListener>,
+    workers: usize,
+    loads: &Arc<Loads>,
+) -> (Vec<ListenerStats>, Vec<Vec<OwnListener>>) {
     let mut shares: Vec<Vec<OwnListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut stats = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        let connections = Connections::new(listener.name, listener.address, Arc::clone(&all));
+        let connections = Connections::new(listener.name, listener.address, Arc::clone(loads));
         stats.push(ListenerStats::new(Arc::clone(&connections)));
         for (share, socket) in shares.iter_mut().zip(listener.sockets) {
             share.push((Arc::clone(&connections), socket));
@@ -166,9 +184,14 @@ fn name(index: usize) -> String {
 }
 
 impl Heartbeats {
-    fn new(workers: usize) -> Self {
+    pub(super) fn new(workers: usize) -> Self {
         let now = millis();
         Self((0..workers).map(|_| AtomicU64::new(now)).collect())
+    }
+
+    /// The place of one worker.
+    pub(super) fn of(&self, index: usize) -> Heartbeat {
+        Heartbeat { all: self.clone(), index }
     }
 
     /// The worker that has gone longest without progress, by the name of its thread, and for how long. One that has
@@ -178,6 +201,12 @@ impl Heartbeats {
         let beats = self.0.iter().map(|beat| beat.load(Ordering::Relaxed)).enumerate();
         let (index, beat) = beats.min_by_key(|(_, beat)| *beat)?;
         Some((name(index), Duration::from_millis(millis().saturating_sub(beat))))
+    }
+
+    /// How long ago this worker made progress.
+    pub(super) fn age_of(&self, worker: usize) -> Duration {
+        let beat = self.0.get(worker).map_or(0, |beat| beat.load(Ordering::Relaxed));
+        Duration::from_millis(millis().saturating_sub(beat))
     }
 
     /// How long ago the slowest worker made progress. A worker that has drained is not slow.

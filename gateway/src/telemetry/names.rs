@@ -1,7 +1,7 @@
 //! The name of every metric, in this one file, with its kind, unit and meaning; and the values of every label.
 //!
 //! Seconds and bytes; `_total` on counters. A label's values come from the lists here or from the configuration
-//! (listeners), never from a request: no host, no path, no address.
+//! (listeners, workers), never from a request: no host, no path, no address.
 
 use metrics::Unit;
 
@@ -23,6 +23,8 @@ pub const STATE: &str = "state";
 pub const CALL: &str = "call";
 /// Label: how a table was written, one of [`SAVE_KINDS`].
 pub const KIND: &str = "kind";
+/// Label: the number of a worker, as in the name of its thread.
+pub const WORKER: &str = "worker";
 /// Label: the version of this program.
 pub const VERSION: &str = "version";
 
@@ -124,6 +126,7 @@ metrics! {
     DRAINING = "draining", Gauge, Count, [], "1 while it drains.";
     READY = "ready", Gauge, Count, [], "1 while /readyz answers 200.";
     WORKERS = "workers", Gauge, Count, [], "Worker threads.";
+    WORKER_CONNECTIONS = "worker_connections", Gauge, Count, [WORKER], "Connections that a worker has now.";
     WORKER_STALL = "worker_stall_seconds", Gauge, Seconds, [], "How long the slowest worker has made no progress.";
     CONFIG_RELOADS = "config_reloads_total", Counter, Count, [OUTCOME], "Reloads of the configuration.";
     LIMIT = "limit", Gauge, Count, [LIMIT_LABEL], "The configured limits; 0: no limit.";
@@ -143,6 +146,8 @@ metrics! {
     UPGRADES_ACTIVE = "upgrades_active", Gauge, Count, [], "Upgraded connections (WebSocket and others) open now.";
     CONNECTIONS = "connections", Gauge, Count, [LISTENER], "Connections open now.";
     CONNECTIONS_ACCEPTED = "connections_accepted_total", Counter, Count, [LISTENER], "Connections accepted.";
+    CONNECTIONS_HANDED_OVER = "connections_handed_over_total", Counter, Count, [],
+        "Connections that a worker with more than its share handed to another.";
     ACCEPT_ERRORS = "accept_errors_total", Counter, Count, [REASON], "Failures to accept a connection.";
     SHED = "shed_total", Counter, Count, [REASON], "Connections and requests refused to keep the rest served.";
     RETRIES = "retries_total", Counter, Count, [OUTCOME], "Further attempts of requests.";

@@ -13,8 +13,11 @@ use std::{
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use metrics::{Gauge, gauge};
 use routing_cache::model::{AppId, Upstream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::telemetry::names;
 
 /// Requests that may wait where an app limits its connections and says nothing about waiting.
 /// Source: the value that app-document.md shows.
@@ -124,19 +127,25 @@ impl Gates {
     }
 }
 
-/// One request that waits.
-struct Waiting<'a>(&'a Gate);
+/// One request that waits, or finds that it may not.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    pending: Gauge,
+}
 
 impl<'a> Waiting<'a> {
     fn begin(gate: &'a Gate, most: u32) -> Result<Self, LimitError> {
-        let waiting = Self(gate);
+        let pending = gauge!(names::UPSTREAM_PENDING);
+        pending.increment(1.0);
+        let waiting = Self { gate, pending };
         if gate.waiting.fetch_add(1, Relaxed) < most { Ok(waiting) } else { Err(LimitError::Full) }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        self.gate.waiting.fetch_sub(1, Relaxed);
+        self.pending.decrement(1.0);
     }
 }
 

@@ -4,6 +4,9 @@
 //! the need go idle and close. A connection's driver task ends when the connection does, whoever closed it, and takes it
 //! out of the pool; no system call and no timer is spent on finding out whether an idle connection is alive.
 //!
+//! An end that has reached the socket but not yet the driver is met by the request that is sent next: it fails unanswered,
+//! and whoever sends decides by [`Broken`] whether it may be sent again.
+//!
 //! Bounds: idle connections by [`PoolSettings`]; those in use by [`super::limit`] and by the number of clients.
 
 use std::{
@@ -23,35 +26,19 @@ use hyper::{
     client::conn::http1::{Builder, SendRequest},
     upgrade::Upgraded,
 };
-use routing_cache::model::Address;
+use routing_cache::model::{Address, AppId};
 
 use super::socket::{Notes, UpstreamSocket};
-use crate::{
-    config::UpstreamConfig,
-    net::stream::{self, ConnectError, Stream},
-};
+use crate::net::stream::{self, ConnectError, Stream};
 
-/// How long a connection may idle. Source: under the 60 to 75 s after which many servers close an idle connection (nginx's
-/// `keepalive_timeout` is 75 s), as a connection that both sides close at once breaks a request.
-pub const IDLE_FOR: Duration = Duration::from_secs(55);
+mod departed;
+mod meter;
+mod settings;
 
-/// What one worker keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// Idle connections to one endpoint, at most.
-    pub idle_per_endpoint: usize,
-    /// How long one may idle.
-    pub idle_for: Duration,
-}
+use meter::Meter;
 
-impl PoolSettings {
-    /// The share of one of `workers`, rounded up.
-    #[must_use]
-    pub fn for_worker(config: &UpstreamConfig, workers: usize) -> Self {
-        let idle_per_endpoint = config.idle_connections_per_endpoint.div_ceil(workers.max(1));
-        Self { idle_per_endpoint, idle_for: IDLE_FOR }
-    }
-}
+pub use departed::Unchecked;
+pub use settings::{IDLE_FOR, MAX_AGE, PoolSettings};
 
 /// One worker's pool. Clones share it.
 #[derive(Debug)]
@@ -71,6 +58,7 @@ struct Common {
     open: Cell<usize>,
     next_id: Cell<u64>,
     http: Builder,
+    meter: Meter,
 }
 
 /// The connections to one endpoint.
@@ -79,6 +67,8 @@ struct Slot<B> {
     common: Rc<Common>,
     /// The one used last is the last.
     idle: RefCell<Vec<Idle<B>>>,
+    /// The app the newest connection was made for.
+    user: RefCell<Option<AppId>>,
 }
 
 #[derive(Debug)]
@@ -92,6 +82,8 @@ struct Connection<B> {
     sender: SendRequest<B>,
     notes: Arc<Notes>,
     id: u64,
+    /// It is not used after this.
+    retires: Instant,
 }
 
 /// A connection for one exchange. Dropping it closes the connection; [`Lease::release`] gives it back.
@@ -156,7 +148,8 @@ where
         // Head and small body are laid out in one buffer and leave in one write.
         http.writev(false);
         let (open, next_id) = (Cell::new(0), Cell::new(0));
-        let common = Common { settings: Cell::new(settings), now: Cell::new(Instant::now()), open, next_id, http };
+        let (settings, now, meter) = (Cell::new(settings), Cell::new(Instant::now()), Meter::new());
+        let common = Common { settings, now, open, next_id, http, meter };
         Self { slots: Rc::default(), common: Rc::new(common) }
     }
 
@@ -180,16 +173,22 @@ where
     ) -> Result<Lease<B>, ConnectError> {
         let slot = self.slot(address);
         if !fresh && let Some(connection) = slot.take() {
+            self.common.meter.reused();
             return Ok(Lease { connection, slot, reused: true });
         }
-        let stream = stream::connect(address, connect_timeout).await?;
+        let begun = Instant::now();
+        let connected = stream::connect(address, connect_timeout).await;
+        let stream = connected.inspect_err(|error| self.common.meter.refused(error))?;
+        self.common.meter.opened(begun.elapsed());
         let connection = slot.open(stream).await?;
         Ok(Lease { connection, slot, reused: false })
     }
 
-    /// Closes what has been idle for too long. To be called about once a second: idle time is counted by it.
+    /// Closes what has been idle for too long or is too old, and tells the metrics. To be called about once a second: time
+    /// is counted by it.
     pub fn sweep(&self, now: Instant) {
         self.common.now.set(now);
+        self.common.meter.tell();
         let mut old = Vec::new();
         self.slots.borrow_mut().retain(|_, slot| {
             slot.sweep(&mut old);
@@ -203,14 +202,14 @@ where
     pub fn clear(&self) {
         let slots: Vec<_> = self.slots.borrow_mut().drain().collect();
         for (_, slot) in &slots {
-            drop(slot.idle.take());
+            slot.clear();
         }
     }
 
     /// Idle connections there are.
     #[must_use]
     pub fn idle(&self) -> usize {
-        self.slots.borrow().values().map(|slot| slot.idle.borrow().len()).sum()
+        self.common.meter.idle()
     }
 
     /// Connections whose driver task runs, idle or not.
@@ -221,44 +220,73 @@ where
 
     fn slot(&self, address: &Address) -> Rc<Slot<B>> {
         let mut slots = self.slots.borrow_mut();
-        let make = || Rc::new(Slot { common: Rc::clone(&self.common), idle: RefCell::default() });
-        Rc::clone(slots.entry_ref(address).or_insert_with(make))
+        Rc::clone(slots.entry_ref(address).or_insert_with(|| Slot::new(&self.common)))
     }
 }
 
 impl<B> Slot<B> {
+    fn new(common: &Rc<Common>) -> Rc<Self> {
+        Rc::new(Self { common: Rc::clone(common), idle: RefCell::default(), user: RefCell::default() })
+    }
+
     /// The idle connection that was used last and still stands.
     fn take(&self) -> Option<Connection<B>> {
+        let now = self.common.now.get();
         loop {
             let idle = self.idle.borrow_mut().pop()?;
-            if idle.connection.sender.is_ready() {
+            self.common.meter.fewer_idle(1);
+            if idle.connection.sender.is_ready() && now < idle.connection.retires {
                 return Some(idle.connection);
             }
         }
     }
 
+    /// Keeps it, if there is room and it is not too old. Where all places are taken it has that of the oldest here.
     fn put(&self, connection: Connection<B>) {
+        let (settings, now) = (self.common.settings.get(), self.common.now.get());
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.common.settings.get().idle_per_endpoint {
-            idle.push(Idle { connection, since: self.common.now.get() });
+        if idle.len() >= settings.idle_per_endpoint || now >= connection.retires {
+            return;
         }
+        let full = self.common.meter.idle() >= settings.idle_total;
+        if full && idle.is_empty() {
+            return;
+        }
+        let oldest = full.then(|| idle.remove(0));
+        self.common.meter.more_idle(usize::from(!full));
+        idle.push(Idle { connection, since: now });
+        drop((idle, oldest));
     }
 
-    /// Moves connections that are too old, or over the limit, to `old`: the oldest stand first.
+    /// Moves connections that have idled for too long, are over the limit or too old to `old`: the one that has idled
+    /// longest stands first.
     fn sweep(&self, old: &mut Vec<Idle<B>>) {
-        let PoolSettings { idle_per_endpoint, idle_for } = self.common.settings.get();
+        let settings = self.common.settings.get();
+        let patience = settings.patience(self.common.meter.idle());
         let mut idle = self.idle.borrow_mut();
-        let now = self.common.now.get();
-        let young = idle.iter().position(|idle| now.saturating_duration_since(idle.since) < idle_for);
-        let over = idle.len().saturating_sub(idle_per_endpoint);
+        let (before, now) = (idle.len(), self.common.now.get());
+        let young = idle.iter().position(|idle| now.saturating_duration_since(idle.since) < patience);
+        let over = idle.len().saturating_sub(settings.idle_per_endpoint);
         let from = young.unwrap_or(idle.len()).max(over);
         old.extend(idle.drain(..from));
+        old.extend(idle.extract_if(.., |idle| now >= idle.connection.retires));
+        self.common.meter.fewer_idle(before - idle.len());
+    }
+
+    /// Closes all that idle.
+    fn clear(&self) {
+        let idle = self.idle.take();
+        self.common.meter.fewer_idle(idle.len());
+        drop(idle);
     }
 
     fn remove(&self, id: u64) {
         let mut idle = self.idle.borrow_mut();
         let gone = idle.iter().position(|idle| idle.connection.id == id).map(|at| idle.remove(at));
         drop(idle);
+        if gone.is_some() {
+            self.common.meter.fewer_idle(1);
+        }
         drop(gone);
     }
 }
@@ -285,7 +313,7 @@ where
             }
             drop(open);
         });
-        Ok(Connection { sender, notes, id })
+        Ok(Connection { sender, notes, id, retires: self.common.settings.get().retires(self.common.now.get()) })
     }
 }
 
@@ -313,6 +341,14 @@ where
     #[must_use]
     pub fn reused(&self) -> bool {
         self.reused
+    }
+
+    /// Notes for which app the connection was made: it is closed soon after that app has left the endpoint.
+    pub fn made_for(&self, app: &AppId) {
+        let mut user = self.slot.user.borrow_mut();
+        if user.as_ref() != Some(app) {
+            *user = Some(app.clone());
+        }
     }
 
     /// Sends `request` and waits for the head of the answer. The caller sets the deadline.

@@ -116,3 +116,6 @@ impl Write for UpstreamSocket {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,17 +33,62 @@ fn every_worker_gets_a_socket_on_the_same_real_port() {
     }
 }
 
+/// A connection to `bound`, as it was accepted.
+fn accepted(bound: &BoundListener) -> (TcpStream, Accepted, Option<IpAddr>) {
+    let [socket] = &bound.sockets[..] else { panic!("one socket") };
+    let client = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port(bound).port())).unwrap();
+    loop {
+        match socket.accept() {
+            Ok((accepted, address)) => return (client, accepted, address),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+    }
+}
+
 #[test]
 fn accepted_sockets_inherit_the_options_of_their_listener() {
-    let bound = bind(&loopback(), 1).unwrap();
-    let [ListenSocket::Tcp(listener)] = &bound.sockets[..] else { panic!("one TCP socket") };
-    listener.set_nonblocking(false).unwrap();
-    let _client = TcpStream::connect(port(&bound)).unwrap();
-    let (accepted, _) = listener.accept().unwrap();
+    let everywhere = config(ListenAddress::Tcp("0.0.0.0:0".parse().unwrap()));
+    let bound = bind(&everywhere, 1).unwrap();
+    let (client, Accepted::Tcp(accepted), address) = accepted(&bound) else { panic!("not TCP") };
+    assert_eq!(address, Some(client.local_addr().unwrap().ip()));
     let options = SockRef::from(&accepted);
     assert!(options.tcp_nodelay().unwrap());
     assert!(options.keepalive().unwrap());
     assert_eq!(options.tcp_keepalive_time().unwrap(), options::KEEPALIVE_IDLE);
+    assert_eq!(options.tcp_user_timeout().unwrap(), Some(options::USER_TIMEOUT));
+    assert_eq!(options.tcp_notsent_lowat().unwrap(), options::NOTSENT_LOWAT);
+    assert!(options.nonblocking().unwrap());
+    let flags = rustix::io::fcntl_getfd(&accepted).unwrap();
+    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+}
+
+#[test]
+fn clients_on_this_machine_are_not_watched() {
+    let bound = bind(&loopback(), 1).unwrap();
+    let (_client, Accepted::Tcp(accepted), _) = accepted(&bound) else { panic!("not TCP") };
+    let options = SockRef::from(&accepted);
+    assert!(options.tcp_nodelay().unwrap() && !options.keepalive().unwrap());
+    assert_eq!(options.tcp_user_timeout().unwrap(), None);
+}
+
+#[test]
+fn a_client_by_ipv4_is_accepted_with_its_ipv4_address() {
+    // A machine without IPv6 has no such listener.
+    let Ok(bound) = bind(&config(ListenAddress::Tcp("[::]:0".parse().unwrap())), 1) else { return };
+    let (client, _, address) = accepted(&bound);
+    assert_eq!(address, Some(client.local_addr().unwrap().ip()));
+}
+
+#[test]
+fn nobody_waiting_is_no_error_of_a_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let unix = bind(&config(ListenAddress::Unix(path.clone())), 1).unwrap();
+    for bound in [&bind(&loopback(), 1).unwrap(), &unix] {
+        assert_eq!(bound.sockets[0].accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+    let _client = UnixStream::connect(path).unwrap();
+    assert!(matches!(unix.sockets[0].accept().unwrap(), (Accepted::Unix(_), None)));
 }
 
 #[test]

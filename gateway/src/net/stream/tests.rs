@@ -77,3 +77,30 @@ async fn a_client_by_ipv4_has_its_ipv4_address_on_every_listener() {
     assert_eq!(accepted.peer(), Some(client.local_addr().unwrap()));
     assert_eq!(accepted.local(), Some(client.peer_addr().unwrap()));
 }
+
+#[tokio::test]
+async fn a_unix_socket_whose_backlog_is_full_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    let full = loop {
+        match UnixStream::connect(&path).await {
+            Ok(stream) => waiting.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+    let patience = Duration::from_millis(50);
+    let error = connect(&address, patience).await.unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut { after } if after == patience), "{error:?}");
+    let accept = async {
+        tokio::task::yield_now().await;
+        listener.accept().unwrap()
+    };
+    let (connected, _accepted) = tokio::join!(connect(&address, SOON), accept);
+    connected.unwrap();
+}

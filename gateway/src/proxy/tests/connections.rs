@@ -1,6 +1,8 @@
 //! Client connections: pipelining, reuse, limits, and what the access log says of a request.
 
-use super::harness::{DEADLINE, Gateway, Upstream, eventually, published, settings, short, tcp};
+use std::sync::Arc;
+
+use super::harness::{DEADLINE, Gateway, Reply, Upstream, eventually, published, settings, short, tcp};
 use crate::{
     config::{AccessLogTarget, ListenAddress, LogFormat},
     telemetry::access::AccessLog,
@@ -44,6 +46,24 @@ fn one_upstream_connection_serves_many_clients_in_turn() {
         assert_eq!(gateway.get("/").text(), "ok");
     }
     assert_eq!(upstream.connections(), 1);
+}
+
+/// Long before it would have idled for too long.
+#[test]
+fn an_endpoint_that_left_the_table_loses_its_idle_connection() {
+    let upstream = Upstream::scripted(|_, wire, seen| {
+        while let Some(request) = wire.message("") {
+            seen.send(request).unwrap();
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        seen.send(Reply::default()).unwrap();
+    });
+    let other = Upstream::ok();
+    let mut gateway = Gateway::one(&short(&upstream));
+    assert_eq!(gateway.get("/").text(), "ok");
+    upstream.request();
+    gateway.writer.publish(Arc::new(published(&[("app", &short(&other))])));
+    assert_eq!(upstream.request().start, "", "the connection has ended");
 }
 
 #[test]

@@ -87,13 +87,21 @@ impl Gateway {
     }
 
     pub(super) fn start(first: Published, settings: Settings, access: AccessLog, listen: ListenAddress) -> Self {
+        Self::on_workers(1, (first, settings, access), listen)
+    }
+
+    pub(super) fn on_workers(
+        workers: usize,
+        (first, settings, access): (Published, Settings, AccessLog),
+        listen: ListenAddress,
+    ) -> Self {
         let (writer, reader) = live::cell(first);
         let config = ListenerConfig { name: "web".into(), address: listen, trusted_proxies: Vec::new() };
-        let listener = listen::bind(&config, 1).unwrap();
+        let listener = listen::bind(&config, workers).unwrap();
         let address = listener.address.clone();
         let drain = Drain::default();
         let workers = Workers::start(WorkersStart {
-            workers: 1,
+            workers,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             listeners: vec![listener],
             reader,
@@ -121,6 +129,11 @@ impl Gateway {
 
     pub(super) fn get(&self, path: &str) -> Reply {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: app.test\r\n\r\n"))
+    }
+
+    /// The connections of each worker.
+    pub(super) fn loads(&self) -> Vec<usize> {
+        self.workers.as_ref().map_or_else(Vec::new, Workers::loads)
     }
 
     /// Drains and waits for the end.

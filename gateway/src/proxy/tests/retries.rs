@@ -166,3 +166,29 @@ fn an_endpoint_that_fails_in_a_row_is_left_out() {
     }
     assert_eq!(bad.requests.try_iter().count(), 2);
 }
+
+/// The upstream has read the request and closed: only one that changes nothing goes over a new connection.
+#[test]
+fn a_kept_connection_that_dies_with_a_request_has_it_repeated_only_where_that_is_safe() {
+    for (request, status, delivered) in [(GET, 200, 2), (PUT, 200, 2), (POST, 502, 1)] {
+        let upstream = Upstream::scripted(|number, wire, seen| {
+            if number == 0 {
+                wire.message("").unwrap();
+                wire.send(OK);
+                seen.send(wire.message("").unwrap()).unwrap();
+                return;
+            }
+            while let Some(request) = wire.message("") {
+                seen.send(request).unwrap();
+                wire.send(OK);
+            }
+        });
+        let gateway = Gateway::one(&long(NO_RETRIES, &[&upstream.address]));
+        let mut client = gateway.connect();
+        client.send(GET);
+        assert_eq!(client.reply().text(), "ok");
+        client.send(request);
+        assert_eq!(client.reply().status(), status, "{request}");
+        assert_eq!(upstream.requests.try_iter().count(), delivered, "{request}");
+    }
+}

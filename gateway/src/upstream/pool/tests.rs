@@ -13,11 +13,13 @@ use tokio::{
 };
 
 use super::*;
+use crate::config::{LimitsConfig, UpstreamConfig};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 const SOON: Duration = Duration::from_secs(10);
-const SETTINGS: PoolSettings = PoolSettings { idle_per_endpoint: 4, idle_for: IDLE_FOR };
+const SETTINGS: PoolSettings =
+    PoolSettings { idle_per_endpoint: 4, idle_total: 1000, idle_for: IDLE_FOR, max_age: MAX_AGE };
 
 fn full(bytes: &'static str) -> Body {
     Full::new(Bytes::from_static(bytes.as_bytes())).map_err(|never| match never {}).boxed_unsync()
@@ -359,7 +361,7 @@ fn an_upgraded_connection_is_handed_over_with_what_was_read() {
 
 #[test]
 fn the_share_of_a_worker_is_rounded_up() {
-    let config = UpstreamConfig {
+    let upstream = UpstreamConfig {
         connect_timeout: SOON,
         request_timeout: SOON,
         idle_connections_per_endpoint: 5,
@@ -368,6 +370,155 @@ fn the_share_of_a_worker_is_rounded_up() {
         max_ejected_percent: 100,
         panic_percent: 0,
     };
-    assert_eq!(PoolSettings::for_worker(&config, 2).idle_per_endpoint, 3);
-    assert_eq!(PoolSettings::for_worker(&config, 0).idle_per_endpoint, 5);
+    let limits = LimitsConfig {
+        max_connections: 101,
+        header_bytes: 8192,
+        header_timeout: SOON,
+        request_body_bytes: 0,
+        app_bytes: 1,
+        changes_bytes: 1,
+        snapshot_bytes: 1,
+        snapshot_apps: 1,
+    };
+    let share = |workers| {
+        let settings = PoolSettings::for_worker(&upstream, &limits, workers);
+        (settings.idle_per_endpoint, settings.idle_total)
+    };
+    assert_eq!((share(2), share(0)), ((3, 51), (5, 101)));
+}
+
+#[test]
+fn a_connection_is_used_for_its_time_and_not_beyond_it() {
+    run(async {
+        let address = App::new(&[OK; 99]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let lease = exchange(&pool, &address).await;
+        let (begun, retires) = (pool.common.now.get(), lease.connection.retires);
+        assert!(retires <= begun + MAX_AGE && retires >= begun + MAX_AGE.mul_f64(0.8), "{:?}", retires - begun);
+        lease.release();
+        // Used all the time, it never idles for too long.
+        let mut at = begun;
+        while at + IDLE_FOR / 2 < retires {
+            at += IDLE_FOR / 2;
+            pool.sweep(at);
+            let lease = exchange(&pool, &address).await;
+            assert!(lease.reused());
+            lease.release();
+        }
+        assert_eq!(pool.open(), 1);
+        let old = pool.checkout(&address, SOON, false).await.unwrap();
+        pool.sweep(retires);
+        old.release();
+        assert_eq!(pool.idle(), 0, "not given back");
+        until(|| pool.open() == 0).await;
+    });
+}
+
+#[test]
+fn an_idle_connection_that_is_too_old_is_closed_and_not_taken() {
+    run(async {
+        let address = App::new(&[OK; 99]).on_tcp().await;
+        let pool = Pool::new(PoolSettings { max_age: IDLE_FOR / 2, ..SETTINGS });
+        let begun = pool.common.now.get();
+        exchange(&pool, &address).await.release();
+        pool.common.now.set(begun + IDLE_FOR / 2);
+        assert!(!exchange(&pool, &address).await.reused());
+        exchange(&pool, &address).await.release();
+        assert_eq!(pool.idle(), 1);
+        pool.sweep(begun + IDLE_FOR);
+        assert_eq!(pool.idle(), 0);
+        until(|| pool.open() == 0).await;
+    });
+}
+
+#[test]
+fn connections_made_together_do_not_end_together() {
+    let now = Instant::now();
+    let ends: std::collections::HashSet<_> = (0..100).map(|_| SETTINGS.retires(now)).collect();
+    assert!(ends.len() > 50, "{}", ends.len());
+}
+
+#[test]
+fn all_endpoints_together_have_a_bounded_number_of_idle_connections() {
+    run(async {
+        let pool = Pool::new(PoolSettings { idle_total: 3, ..SETTINGS });
+        let mut addresses = Vec::new();
+        for _ in 0..5 {
+            addresses.push(App::new(&[OK; 9]).on_tcp().await);
+        }
+        for address in &addresses {
+            exchange(&pool, address).await.release();
+        }
+        assert_eq!(pool.idle(), 3);
+        // An endpoint that has a place may use it for its newest connection.
+        let first = exchange(&pool, &addresses[0]).await;
+        let (second, third) = (exchange(&pool, &addresses[0]).await, exchange(&pool, &addresses[3]).await);
+        first.release();
+        third.release();
+        let newest = second.connection.id;
+        second.release();
+        assert_eq!(pool.idle(), 3);
+        assert_eq!(exchange(&pool, &addresses[0]).await.connection.id, newest);
+        // Where it is crowded, those that were not used of late make room.
+        pool.sweep(pool.common.now.get() + Duration::from_secs(6));
+        assert_eq!(pool.idle(), 2, "below three quarters of the places nothing is closed early");
+        exchange(&pool, &addresses[4]).await.release();
+        pool.sweep(pool.common.now.get() + Duration::from_secs(3));
+        assert_eq!(pool.idle(), 2, "until it is not crowded any more");
+        assert!(exchange(&pool, &addresses[4]).await.reused(), "the one that was used last");
+    });
+}
+
+#[test]
+fn endpoints_that_left_the_table_lose_their_idle_connections() {
+    run(async {
+        let pool = Pool::new(SETTINGS);
+        let (stays, leaves, unknown) =
+            (App::new(&[OK; 9]).on_tcp().await, App::new(&[OK; 9]).on_tcp().await, App::new(&[OK; 9]).on_tcp().await);
+        for (address, app) in [(&stays, Some("stays")), (&leaves, Some("leaves")), (&unknown, None)] {
+            let lease = exchange(&pool, address).await;
+            if let Some(app) = app {
+                lease.made_for(&AppId::new(app).unwrap());
+            }
+            lease.release();
+        }
+        let mut unchecked = pool.unchecked();
+        let mut rounds = 0;
+        while !unchecked.is_empty() {
+            pool.close_departed(&mut unchecked, 2, |app, _| app.as_str() == "stays");
+            rounds += 1;
+        }
+        assert_eq!((rounds, pool.idle()), (2, 2));
+        until(|| pool.open() == 2).await;
+        assert!(!exchange(&pool, &leaves).await.reused());
+        assert!(exchange(&pool, &stays).await.reused());
+    });
+}
+
+/// The peer's end has reached the socket, and the driver has not run since: this task has not let it.
+#[test]
+fn an_end_that_nobody_has_noticed_fails_the_next_request_without_an_answer() {
+    run(async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut peer, OK.as_bytes()).unwrap();
+        let answer = lease.send(request(full(""))).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        lease.release();
+        drop(peer);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        assert!(lease.reused(), "nobody has noticed");
+        match lease.send(request(full("hello"))).await {
+            // It may be sent again whatever it is.
+            Err(SendError::NotSent(_)) => {}
+            // It may be sent again if that is safe.
+            Err(SendError::Broken(broken)) => assert_eq!((broken.cause, broken.answered), (BrokenCause::Closed, false)),
+            Ok(answer) => panic!("{answer:?}"),
+        }
+        drop(lease);
+        until(|| pool.open() == 0).await;
+    });
 }
