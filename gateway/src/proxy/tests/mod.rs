@@ -11,4 +11,5 @@ mod headers;
 mod refusals;
 mod retries;
 mod routing;
+mod rules;
 mod upgrades;
