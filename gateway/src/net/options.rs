@@ -114,6 +114,13 @@ pub fn acknowledge_now(socket: &impl AsFd) {
     let _ = SockRef::from(socket).set_tcp_quickack(true);
 }
 
+/// Closing is to be a reset, and what is not sent yet is dropped: for an answer that broke off, and whose end the peer
+/// knows by nothing but the end of the connection.
+pub fn reset_on_close(socket: &impl AsFd) {
+    // ignored: it fails only on a socket that is gone, which is as good.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES)
 }

@@ -140,6 +140,14 @@ impl Stream {
         }
     }
 
+    /// Closes it in a way that the peer takes for an error and not for the end; see [`options::reset_on_close`]. A Unix
+    /// socket has only one way.
+    pub fn reset(self) {
+        if let Self::Tcp(stream) = &self {
+            options::reset_on_close(stream);
+        }
+    }
+
     /// Who is at the other end; `None` on a Unix socket, and when the peer is gone already. A client that came by IPv4 to
     /// a listener on `[::]` has its IPv4 address, as a trusted proxy is written.
     #[must_use]

@@ -11,7 +11,7 @@ use super::{
 
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-/// The methods that are proxied, for the 405 of those that are not (RFC 9110, 10.2.1).
+/// The methods that are proxied, for the 405 of those that are not and for OPTIONS (RFC 9110, 10.2.1).
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// A 404 may be stored by default (RFC 9110, 15.1); the next table may hold what this one does not.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -132,6 +132,14 @@ pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Response<Re
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+/// The answer to an OPTIONS that may go no further than this gateway.
+pub(crate) fn options() -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, ALLOW);
     response
 }
 

@@ -13,7 +13,7 @@ use super::{
     answer,
     connections::Permit,
     context::{Listener, Phase, Worker},
-    downstream::Downstream,
+    downstream::{Answering, Downstream},
     failure::{Cause, Failure, Stage},
     forwarded::Peer,
     framing::{FramingLimits, Violation},
@@ -39,8 +39,10 @@ pub(crate) struct Connection {
     permit: Permit,
     verdict: FramingVerdict,
     /// A request is being answered: nothing else may be written.
-    answering: Cell<bool>,
+    answering: Answering,
     unread: Cell<bool>,
+    /// The end of the answer is the end of the connection.
+    delimits: Cell<bool>,
 }
 
 impl Connection {
@@ -59,6 +61,11 @@ impl Connection {
         self.unread.set(true);
     }
 
+    /// Notes that its end will be the end of the answer, for which it is the only sign.
+    pub(crate) fn ends_the_answer(&self) {
+        self.delimits.set(true);
+    }
+
     /// Notes that a request is being answered, or that its answer is complete.
     pub(crate) fn answers(&self, answering: bool) {
         self.answering.set(answering);
@@ -73,6 +80,10 @@ impl Connection {
     async fn finish(&self, ended: hyper::Result<()>, io: Downstream) {
         let failure = self.last_words(&ended, &io);
         let mut stream = io.into_stream();
+        if self.delimits.get() && ended.as_ref().is_err_and(hyper::Error::is_user) {
+            // The answer broke off, and an orderly end would say that it is complete (RFC 9112, 8).
+            return stream.reset();
+        }
         if let Some(failure) = &failure {
             self.count(failure);
             // ignored: a client that does not take the answer is gone, or will be cut.
@@ -147,11 +158,16 @@ pub(crate) async fn serve(permit: Permit, stream: Stream, address: Option<IpAddr
     let trusted = settings.trusts(&permit.listener().name, address);
     let (io, verdict) = GuardedIo::new(stream, FramingLimits { header_bytes: settings.limits.header_bytes });
     let peer = Peer::new(address, trusted);
+    let answering = Answering::default();
+    let io = Downstream::new(io, IDLE_TIMEOUT, answering.clone());
     let connection =
-        Rc::new(Connection { peer, permit, verdict, answering: Cell::new(false), unread: Cell::new(false) });
+        Rc::new(Connection { peer, permit, verdict, answering, unread: Cell::new(false), delimits: Cell::new(false) });
     let own = Rc::clone(&connection);
-    let service = service_fn(move |request| service::serve(Rc::clone(&own), request));
-    let io = Downstream::new(io, IDLE_TIMEOUT);
+    let service = service_fn(move |request| {
+        // hyper looks for the client's end before it polls what is returned here.
+        own.answers(true);
+        service::serve(Rc::clone(&own), request)
+    });
     let mut hyper = builder(&settings).serve_connection(io, service).with_upgrades();
     drop(settings);
     let ended = tokio::select! {
@@ -176,9 +192,9 @@ async fn closing(worker: &Worker) {
 
 /// hyper's settings.
 ///
-/// Half-closed clients are not served on: their FIN looks like that of a client that has gone, and noticing that one
-/// frees the upstream. Flushes are not put off for pipelined requests: hyper would then hold an answer back until the
-/// next request is complete, and buffer it without bound.
+/// The end of a client's side ends its connection at once; [`Downstream`] keeps that end from hyper while a client that
+/// has only half closed may wait for its answer. Flushes are not put off for pipelined requests: hyper would then hold an
+/// answer back until the next request is complete, and buffer it without bound.
 fn builder(settings: &Settings) -> Builder {
     let mut builder = Builder::new();
     builder

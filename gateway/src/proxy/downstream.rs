@@ -1,9 +1,19 @@
-//! The client's socket as hyper gets it: behind the framing guard, and given up when the client stops reading.
+//! The client's socket as hyper gets it: behind the framing guard, given up when the client stops reading, and held for
+//! a while when it stops sending.
+//!
+//! A client that has half closed still wants its answer (RFC 9112, 9.6); one that has gone does not, and what the
+//! upstream does for it is wasted. Both look the same: the end of what they send. So the end is kept from hyper, which
+//! would cancel the request, until the answer is written; but not for longer than [`PATIENCE`] in which nothing could be
+//! written.
 
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -12,18 +22,48 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use super::{guarded_io::GuardedIo, idle::Idle};
 use crate::net::stream::Stream;
 
+/// How long a client that has ended its side is believed to wait for more of its answer. A client that has gone costs its
+/// upstream so much; the first write to it ends it earlier.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether a request is being answered, told by those who answer.
+///
+/// Atomic only because hyper's upgrades want the io to be `Send`; it never leaves its worker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answering(Arc<AtomicBool>);
+
+impl Answering {
+    /// Tells it.
+    pub(crate) fn set(&self, answering: bool) {
+        self.0.store(answering, Relaxed);
+    }
+
+    /// True from a request's head to the end of its answer.
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 /// A client's connection. A write that makes no progress for the idle time-out ends it: while hyper cannot write it
 /// does not ask for more of the body either, so no other deadline sees such a client.
 #[derive(Debug)]
 pub(crate) struct Downstream {
     io: GuardedIo,
     patience: Idle,
+    answering: Answering,
+    /// For a client that has ended its side.
+    farewell: Idle,
+    /// hyper holds bytes that are not written.
+    unflushed: bool,
+    /// The client's end was kept back until they are.
+    end_held: bool,
 }
 
 impl Downstream {
     /// Waits `patience` at most for a write.
-    pub(crate) fn new(io: GuardedIo, patience: Duration) -> Self {
-        Self { io, patience: Idle::new(patience) }
+    pub(crate) fn new(io: GuardedIo, patience: Duration, answering: Answering) -> Self {
+        let (patience, farewell) = (Idle::new(patience), Idle::new(PATIENCE));
+        Self { io, patience, answering, farewell, unflushed: false, end_held: false }
     }
 
     /// True when nothing of a next message has come.
@@ -43,22 +83,44 @@ impl Downstream {
         }
         self.patience.poll_wait(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
+
+    /// The client's side has ended: ready once hyper may know. At once where a message was cut.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.io.between_messages() {
+            return Poll::Ready(Ok(()));
+        }
+        self.end_held = self.unflushed;
+        match (self.unflushed, self.answering.get()) {
+            (true, _) => Poll::Pending,
+            (false, true) => self.farewell.poll_wait(cx).map(Ok),
+            (false, false) => Poll::Ready(Ok(())),
+        }
+    }
 }
 
 impl Read for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, cursor)
+        let poll = Pin::new(&mut self.io).poll_read(cx, cursor);
+        if self.io.has_ended() && matches!(poll, Poll::Ready(Ok(()))) { self.poll_end(cx) } else { poll }
     }
 }
 
 impl Write for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.unflushed = true;
+        self.farewell.progress();
         self.patient(cx, poll)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.unflushed = false;
+        if std::mem::take(&mut self.end_held) {
+            // hyper does not read again by itself.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,4 +1,4 @@
-//! `Expect: 100-continue` (RFC 9110, 10.1.1): the body is asked of the client only once the upstream wants it.
+//! `Expect` (RFC 9110, 10.1.1): the body is asked of a client that waits for a 100 only once the upstream wants it.
 
 use std::{
     pin::Pin,
@@ -11,12 +11,40 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Version, header};
 use tokio::time::{Sleep, sleep};
 
 /// How long an upstream is waited for before the body is sent without its word. Many servers never send a 100, and
 /// RFC 9110 forbids to wait for ever; curl waits as long (CURLOPT_EXPECT_100_TIMEOUT_MS).
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a client expects before it sends the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expectation {
+    /// Nothing.
+    None,
+    /// A 100, or the answer.
+    Continue,
+    /// What this gateway does not know, and so cannot promise.
+    Unknown,
+}
+
+impl Expectation {
+    /// Reads it from a request's head. HTTP/1.0 knows of none: there the field is taken out, as the upstream is spoken
+    /// to in HTTP/1.1.
+    pub(crate) fn take(headers: &mut HeaderMap, version: Version) -> Self {
+        if version < Version::HTTP_11 {
+            headers.remove(header::EXPECT);
+            return Self::None;
+        }
+        let mut all = headers.get_all(header::EXPECT).iter();
+        match (all.next(), all.next()) {
+            (None, _) => Self::None,
+            (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Self::Continue,
+            _ => Self::Unknown,
+        }
+    }
+}
 
 /// Holds a body back until the upstream has said 100, or said nothing for a second.
 #[derive(Debug)]
@@ -66,6 +94,23 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn only_one_expectation_is_known() {
+        let taken = |values: &[&'static str], version| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::EXPECT, http::HeaderValue::from_static(value));
+            }
+            (Expectation::take(&mut headers, version), headers.len())
+        };
+        assert_eq!(taken(&[], Version::HTTP_11), (Expectation::None, 0));
+        assert_eq!(taken(&["100-Continue"], Version::HTTP_11), (Expectation::Continue, 1));
+        assert_eq!(taken(&["100-continue"], Version::HTTP_10), (Expectation::None, 0));
+        for values in [&["wonders"][..], &["100-continue, wonders"], &["100-continue", "100-continue"], &[""]] {
+            assert_eq!(taken(values, Version::HTTP_11).0, Expectation::Unknown, "{values:?}");
+        }
+    }
 
     async fn opened(gate: &mut Gate) -> Duration {
         let start = Instant::now();

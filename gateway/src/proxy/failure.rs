@@ -59,6 +59,8 @@ pub(crate) enum Cause {
     VersionRefused,
     /// A method that is not proxied.
     MethodRefused,
+    /// `Expect` names what is not known here.
+    ExpectationFailed,
     /// The body is over its limit.
     BodyTooLarge,
     /// The body stopped coming.
@@ -138,6 +140,9 @@ impl Cause {
                 row(S::HTTP_VERSION_NOT_SUPPORTED, REQUEST, Downstream, "only HTTP/1.0 and 1.1 are spoken here")
             }
             Self::MethodRefused => row(S::METHOD_NOT_ALLOWED, REQUEST, Downstream, "the method is not proxied"),
+            Self::ExpectationFailed => {
+                row(S::EXPECTATION_FAILED, REQUEST, Downstream, "the request expects what is not known here")
+            }
             Self::BodyTooLarge => row(S::PAYLOAD_TOO_LARGE, REQUEST, Downstream, "the request's body is too large"),
             Self::BodyTimeout => row(S::REQUEST_TIMEOUT, REQUEST, Downstream, "the request's body stopped coming"),
             Self::BodyBroken => {

@@ -37,6 +37,8 @@ pub struct GuardedIo {
     verdict: FramingVerdict,
     /// The last write found no room: an answer is on its way.
     write_blocked: bool,
+    /// The client has ended its side.
+    ended: bool,
 }
 
 /// What was found, readable while hyper owns the io and after. Clones tell the same.
@@ -83,7 +85,7 @@ impl GuardedIo {
     pub fn new(stream: Stream, limits: FramingLimits) -> (Self, FramingVerdict) {
         let verdict = FramingVerdict::new();
         let framing = Framing::new(limits);
-        (Self { stream, framing, verdict: verdict.clone(), write_blocked: false }, verdict)
+        (Self { stream, framing, verdict: verdict.clone(), write_blocked: false, ended: false }, verdict)
     }
 
     /// Gives the socket back.
@@ -104,6 +106,12 @@ impl GuardedIo {
         self.framing.between_messages()
     }
 
+    /// True once the client sends no more: a read found the end.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     fn poll_refused(&self, violation: Violation) -> Poll<io::Result<()>> {
         if self.write_blocked {
             // An answer waits for room in the socket; `poll_write` wakes us when it has moved.
@@ -122,6 +130,7 @@ impl GuardedIo {
             delivered = deliverable(seen, bytes);
             delivered
         }))?;
+        self.ended = read == 0 && room > 0;
         if let Some(violation) = self.framing.violation() {
             self.verdict.refuse(violation);
             // A read of nothing would be the end of the connection to hyper.

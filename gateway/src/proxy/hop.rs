@@ -1,5 +1,7 @@
 //! Headers that end at this hop (RFC 9110, 7.6.1), and the framing headers nobody may set for us.
 
+use std::ops::ControlFlow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 /// The headers that belong to one connection, whether `Connection` names them or not. Static, and touched only in one
@@ -49,15 +51,64 @@ pub(crate) fn strip_request(headers: &mut HeaderMap, version: Version) -> Hop {
     hop
 }
 
+/// An answer is in a transfer coding that was not asked for, and would be passed on as if it were not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownCoding;
+
 /// Takes the hop-by-hop headers out of an answer. Where it had both a transfer coding and a length the coding was
 /// believed (RFC 9112, 6.3), so the length goes as well: whoever believes it would read another message.
-pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    if headers.keys().any(ends_here) {
-        if headers.contains_key(header::TRANSFER_ENCODING) {
-            headers.remove(header::CONTENT_LENGTH);
-        }
-        strip(headers);
+///
+/// # Errors
+/// Where its content is in another transfer coding than chunks alone.
+pub(crate) fn strip_response(headers: &mut HeaderMap) -> Result<(), UnknownCoding> {
+    single_length(headers);
+    if !headers.keys().any(ends_here) {
+        return Ok(());
     }
+    let understood =
+        headers.get_all(header::TRANSFER_ENCODING).iter().all(|v| v.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    strip(headers);
+    if understood { Ok(()) } else { Err(UnknownCoding) }
+}
+
+/// Makes one number of a `Content-Length` that is repeated (RFC 9110, 8.6), and nothing of one that contradicts itself:
+/// hyper takes an answer to HEAD with whatever length.
+fn single_length(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else { return };
+    if values.next().is_none() && is_number(first.as_bytes()) {
+        return;
+    }
+    let number = tokens(first).next().filter(|number| is_number(number)).and_then(|n| HeaderValue::from_bytes(n).ok());
+    let same = |number: &HeaderValue| {
+        headers.get_all(header::CONTENT_LENGTH).iter().flat_map(tokens).all(|token| token == number.as_bytes())
+    };
+    match number.filter(same) {
+        Some(number) => drop(headers.insert(header::CONTENT_LENGTH, number)),
+        None => drop(headers.remove(header::CONTENT_LENGTH)),
+    }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Counts a request's `Max-Forwards` down. `Break`: it has come as far as it may, and is to be answered here. Only
+/// OPTIONS is counted (RFC 9110, 7.6.2); TRACE, the other method that could be, goes nowhere.
+pub(crate) fn count_down(method: &Method, headers: &mut HeaderMap) -> ControlFlow<()> {
+    if *method != Method::OPTIONS {
+        return ControlFlow::Continue(());
+    }
+    let left = headers.get(header::MAX_FORWARDS).and_then(|left| left.to_str().ok()?.parse::<u64>().ok());
+    match left {
+        Some(0) => return ControlFlow::Break(()),
+        Some(left) => drop(headers.insert(header::MAX_FORWARDS, HeaderValue::from(left - 1))),
+        None => {}
+    }
+    ControlFlow::Continue(())
 }
 
 /// Says to the next hop what it must know of this connection: trailers, and the upgrade that is wanted.
@@ -110,12 +161,6 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .map(|element| element.split(|&b| b == b';').next().unwrap_or_default().trim_ascii())
 }
 
-/// True when the client waits for a 100 before it sends the body (RFC 9110, 10.1.1).
-pub(crate) fn expects_continue(headers: &HeaderMap, version: Version) -> bool {
-    version == Version::HTTP_11
-        && headers.get(header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
 /// True for a method whose effect is the same however often it is done (RFC 9110, 9.2.2).
 pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
@@ -162,6 +207,42 @@ mod tests {
     fn connection_cannot_name_away_what_frames_or_routes_a_message() {
         let lines = [("host", "a"), ("content-length", "3"), ("connection", "host, content-length")];
         assert_eq!(names_left(&lines), ["host", "content-length"]);
+    }
+
+    #[test]
+    fn a_length_is_one_number_or_none() {
+        let left = |lengths: &[&'static str]| {
+            let mut headers = map(&lengths.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>());
+            assert_eq!(strip_response(&mut headers), Ok(()));
+            headers.get_all(header::CONTENT_LENGTH).iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&["5"]), ["5"]);
+        assert_eq!(left(&["5", "5, 5"]), ["5"]);
+        for lengths in [&["5", "6"][..], &["5, 6"], &["+5"], &[""], &["5,"]] {
+            assert_eq!(left(lengths), [""; 0], "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_s_coding_is_chunks_or_nothing_that_is_understood() {
+        let strip = |coding| strip_response(&mut map(&[("transfer-encoding", coding)]));
+        assert_eq!(strip("Chunked"), Ok(()));
+        for coding in ["gzip", "gzip, chunked", "chunked, chunked", "identity", ""] {
+            assert_eq!(strip(coding), Err(UnknownCoding), "{coding}");
+        }
+    }
+
+    #[test]
+    fn forwards_are_counted_for_options_alone() {
+        let after = |method, left| {
+            let mut headers = map(&[("max-forwards", left)]);
+            let flow = count_down(&method, &mut headers);
+            (flow.is_continue(), headers.get("max-forwards").unwrap().to_str().unwrap().to_owned())
+        };
+        assert_eq!(after(Method::OPTIONS, "10"), (true, "9".to_owned()));
+        assert_eq!(after(Method::OPTIONS, "0"), (false, "0".to_owned()));
+        assert_eq!(after(Method::OPTIONS, "-1"), (true, "-1".to_owned()));
+        assert_eq!(after(Method::GET, "0"), (true, "0".to_owned()));
     }
 
     #[test]

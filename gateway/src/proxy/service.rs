@@ -2,7 +2,8 @@
 
 use std::{convert::Infallible, rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
+use http_body::Body;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use routing_cache::model::{Action, App, PathRewrite, Redirect, Route, WeightedUpstream};
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use super::{
     attempt::Answer,
     body::ResponseBody,
     connection::Connection,
+    expect::Expectation,
     failure::{Cause, Failure, Stage},
     forward::Job,
     hop::{self, Hop},
@@ -61,6 +63,8 @@ struct Exchange {
     upload: Upload,
     hop: Hop,
     upgrade: Option<OnUpgrade>,
+    expectation: Expectation,
+    version: Version,
     app: Option<Arc<App>>,
 }
 
@@ -77,23 +81,26 @@ impl Exchange {
         let settings = connection.worker().settings();
         let hop = hop::strip_request(&mut head.headers, head.version);
         let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| hop.upgrade.is_some());
-        let waits = hop::expects_continue(&head.headers, head.version);
+        let expectation = Expectation::take(&mut head.headers, head.version);
         let limits = UploadLimits { bytes: settings.limits.request_body_bytes, idle: IDLE_TIMEOUT };
-        let upload = Upload::new(incoming, limits, waits);
-        Self { connection, settings, upload, hop, upgrade, app: None }
+        let upload = Upload::new(incoming, limits, expectation == Expectation::Continue);
+        Self { connection, settings, upload, hop, upgrade, expectation, version: head.version, app: None }
     }
 
     /// Admits and routes the request, and does what the route says.
-    async fn run(&mut self, head: Parts, record: &mut Record) -> Result<Outcome, Failure> {
+    async fn run(&mut self, mut head: Parts, record: &mut Record) -> Result<Outcome, Failure> {
         let target = target::read(&head)?;
         let path = target.path()?;
-        self.admit_length(&head)?;
+        self.admit(&head)?;
         let app = route::find_app(self.connection.worker(), &target)?;
         self.app = Some(Arc::clone(&app));
         let route = route::find_route(&app, &path, &head)?;
         record.routed(&app, route.name.as_ref());
         let matched = Matched { path: &path, route: &route.matches.path };
         let routed = Routed { app: &app, route, target: &target, matched };
+        if hop::count_down(&head.method, &mut head.headers).is_break() {
+            return Ok(Outcome::Answer(answer::options()));
+        }
         match &route.action {
             Action::Redirect(redirect) => self.redirect(redirect, &routed, &head).map(Outcome::Answer),
             Action::Forward { to, rewrite } => {
@@ -103,8 +110,11 @@ impl Exchange {
         }
     }
 
-    /// Refuses at once a body that says itself that it is too large.
-    fn admit_length(&self, head: &Parts) -> Result<(), Failure> {
+    /// Refuses at once an expectation that cannot be met, and a body that says itself that it is too large.
+    fn admit(&self, head: &Parts) -> Result<(), Failure> {
+        if self.expectation == Expectation::Unknown {
+            return Err(Failure::new(Stage::Admit, Cause::ExpectationFailed));
+        }
         let limit = self.settings.limits.request_body_bytes;
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if limit > 0 && length.is_some_and(|length| length > limit) {
@@ -175,7 +185,7 @@ impl Exchange {
     fn pass(&mut self, mut answer: Answer, route: &Route) -> Result<Outcome, Failure> {
         let idle = route.timeouts.idle.unwrap_or(IDLE_TIMEOUT);
         if !relay::switches(&answer) {
-            return Ok(Outcome::Answer(relay::relay(answer, &route.response_headers, idle)));
+            return relay::relay(answer, &route.response_headers, idle).map(Outcome::Answer);
         }
         let not_asked = || Failure::after_sending(Stage::Upgrade, Cause::BadUpgrade);
         let client = self.upgrade.take().ok_or_else(not_asked)?;
@@ -183,6 +193,12 @@ impl Exchange {
         let (response, held) = relay::switching(answer, &route.response_headers);
         let connection = Rc::clone(&self.connection);
         Ok(Outcome::Switch(response, Box::new(Tunnel { connection, client, upstream, held, idle })))
+    }
+
+    /// True for an answer whose end is the connection's: HTTP/1.0 knows no chunks, and hyper would promise it
+    /// `keep-alive` all the same.
+    fn ends_with_connection(&self, response: &Response<ResponseBody>) -> bool {
+        self.version == Version::HTTP_10 && response.body().size_hint().exact().is_none()
     }
 
     /// Gives the answer what the connection needs it to say, and the record to whoever is responsible for it from now.
@@ -198,6 +214,9 @@ impl Exchange {
         record.status(response.status().as_u16());
         if !self.upload.is_complete() {
             self.connection.leaves_unread();
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        } else if self.ends_with_connection(&response) {
+            self.connection.ends_the_answer();
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         } else if self.connection.worker().is_draining() {
             response.headers_mut().insert(header::CONNECTION, CLOSE);

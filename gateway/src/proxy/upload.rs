@@ -159,7 +159,7 @@ impl Upload {
 
     /// True when the client has sent all of it.
     pub(crate) fn is_complete(&self) -> bool {
-        self.0.as_ref().is_none_or(|state| state.borrow().is_drained())
+        self.0.as_ref().is_none_or(|state| state.borrow().is_complete())
     }
 }
 
@@ -180,6 +180,11 @@ impl State {
     /// True when the client has sent all of it.
     fn is_drained(&self) -> bool {
         self.ended || self.rest.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    /// The same, and nothing was wrong with it.
+    fn is_complete(&self) -> bool {
+        self.fault.is_none() && self.is_drained()
     }
 
     fn end(&mut self) {
@@ -262,7 +267,11 @@ impl State {
         match Pin::new(rest).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.take(frame))),
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(self.fail(Cause::BodyBroken))),
-            Poll::Ready(None) => Poll::Ready(None),
+            // hyper's body in chunks does not know that it has ended.
+            Poll::Ready(None) => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
             Poll::Pending => self.wait(cx),
         }
     }
@@ -284,6 +293,7 @@ impl State {
     fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadError> {
         self.idle.progress();
         let length = frame.data_ref().map_or(0, Bytes::len);
+        self.ended = frame.is_trailers();
         self.bytes = self.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         if self.bytes > self.limit { self.fail(Cause::BodyTooLarge) } else { Ok(frame) }
     }

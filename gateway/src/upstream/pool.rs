@@ -147,6 +147,8 @@ where
         let mut http = Builder::new();
         // Head and small body are laid out in one buffer and leave in one write.
         http.writev(false);
+        // RFC 9112, 5.1: a proxy takes white space before a colon out of an answer.
+        http.allow_spaces_after_header_name_in_responses(true);
         let (open, next_id) = (Cell::new(0), Cell::new(0));
         let (settings, now, meter) = (Cell::new(settings), Cell::new(Instant::now()), Meter::new());
         let common = Common { settings, now, open, next_id, http, meter };

@@ -67,6 +67,7 @@ pub(super) struct Gateway {
     pub(super) drain: Drain,
     pub(super) stats: ListenerStats,
     pub(super) heartbeats: Heartbeats,
+    pub(super) endpoints: Arc<Endpoints>,
     workers: Option<Workers>,
     pub(super) writer: Writer,
 }
@@ -100,6 +101,7 @@ impl Gateway {
         let listener = listen::bind(&config, workers).unwrap();
         let address = listener.address.clone();
         let drain = Drain::default();
+        let endpoints = Arc::new(Endpoints::new());
         let workers = Workers::start(WorkersStart {
             workers,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
@@ -107,12 +109,12 @@ impl Gateway {
             reader,
             draining: drain.watch(),
             access,
-            endpoints: Arc::new(Endpoints::new()),
+            endpoints: Arc::clone(&endpoints),
         })
         .unwrap();
         let stats = workers.listeners().remove(0);
         let heartbeats = workers.heartbeats();
-        Self { address, drain, stats, heartbeats, workers: Some(workers), writer }
+        Self { address, drain, stats, heartbeats, endpoints, workers: Some(workers), writer }
     }
 
     pub(super) fn connect(&self) -> Client {
@@ -375,6 +377,12 @@ impl Upstream {
             Ok(Box::new(stream) as Box<dyn Duplex>)
         };
         Self::run(address, accept, script)
+    }
+
+    /// One whose connections the test takes by itself.
+    pub(super) fn at(address: String) -> Self {
+        let (_, requests) = sync_channel(0);
+        Self { address, requests, connections: Arc::default() }
     }
 
     /// The same on a Unix socket.

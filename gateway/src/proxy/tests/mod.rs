@@ -12,4 +12,5 @@ mod refusals;
 mod retries;
 mod routing;
 mod spread;
+mod rules;
 mod upgrades;
