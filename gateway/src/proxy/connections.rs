@@ -17,13 +17,14 @@ pub(crate) struct Connections {
     name: Arc<str>,
     address: ListenAddress,
     own: AtomicUsize,
+    parked: AtomicUsize,
     all: Arc<AtomicUsize>,
 }
 
 impl Connections {
     /// None yet; `all` is shared by every listener.
     pub(crate) fn new(name: Arc<str>, address: ListenAddress, all: Arc<AtomicUsize>) -> Arc<Self> {
-        Arc::new(Self { name, address, own: AtomicUsize::new(0), all })
+        Arc::new(Self { name, address, own: AtomicUsize::new(0), parked: AtomicUsize::new(0), all })
     }
 
     /// The listener's configured name.
@@ -34,6 +35,16 @@ impl Connections {
     /// True when no further one may be accepted.
     pub(crate) fn is_full(&self, limit: usize) -> bool {
         self.all.load(Ordering::Relaxed) >= limit
+    }
+
+    /// One of them holds no buffers.
+    pub(crate) fn parked(&self) {
+        self.parked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of them holds buffers again, or is over.
+    pub(crate) fn unparked(&self) {
+        self.parked.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -63,6 +74,12 @@ impl ListenerStats {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.own.load(Ordering::Relaxed)
+    }
+
+    /// How many of them are parked: nothing is under way on them, and they hold no buffers.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.0.parked.load(Ordering::Relaxed)
     }
 }
 

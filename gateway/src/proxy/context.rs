@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     connections::Connections,
     metrics::{ListenerMetrics, Metrics},
+    roster::Roster,
     settings::Settings,
     upload::RequestBody,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Worker {
     pub(crate) balancer: RefCell<Balancer>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) roster: Roster,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -64,6 +66,7 @@ pub(crate) struct WorkerParts {
     pub(crate) limits: Arc<Limits>,
     pub(crate) pool: Pool<RequestBody>,
     pub(crate) reader: CachedReader,
+    pub(crate) roster: Roster,
     pub(crate) settings: Arc<ArcSwap<Settings>>,
 }
 
@@ -79,6 +82,7 @@ impl Worker {
             limits: parts.limits,
             pool: parts.pool,
             phase: watch::Sender::new(Phase::Open),
+            roster: parts.roster,
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),

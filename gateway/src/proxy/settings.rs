@@ -10,6 +10,10 @@ use crate::config::{Config, DrainConfig, LimitsConfig, UpstreamConfig};
 /// `upstream.request_timeout`: nobody waits longer for a byte than for a whole answer.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// How many client connections may hold buffers without a request, over all workers; see [`super::parking`]. At 17 kB
+/// each that is 17 MB at most, and so few are parked and put back within the round trip of a busy client.
+const WARM_CONNECTIONS: usize = 1024;
+
 /// The settings of the data plane. New requests use the newest, requests under way the one they began with.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -17,6 +21,8 @@ pub struct Settings {
     pub(crate) upstream: UpstreamConfig,
     pub(crate) drain: DrainConfig,
     pub(crate) trusted: Vec<(String, Vec<IpNet>)>,
+    /// Client connections that may hold buffers, over all workers, before one parks as soon as it is idle.
+    pub(crate) warm_connections: usize,
 }
 
 impl Settings {
@@ -36,6 +42,12 @@ impl Settings {
 impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         let trusted = config.listeners.iter().map(|l| (l.name.clone(), l.trusted_proxies.clone())).collect();
-        Self { limits: config.limits, upstream: config.upstream, drain: config.drain, trusted }
+        Self {
+            limits: config.limits,
+            upstream: config.upstream,
+            drain: config.drain,
+            trusted,
+            warm_connections: WARM_CONNECTIONS,
+        }
     }
 }

@@ -17,11 +17,12 @@ use super::{
     accept::{self, Acceptor},
     context::{Listener, Phase, Worker, WorkerParts},
     metrics::ListenerMetrics,
+    roster::Roster,
     workers::{Heartbeat, OwnListener, WorkerStart},
 };
 use crate::upstream::pool::{Pool, PoolSettings};
 
-/// How often a worker shows that it lives, lets go of an old table, and looks after its idle upstream connections. A fraction of any deadline
+/// How often a worker shows that it lives, lets go of an old table, and looks after its idle connections. A fraction of any deadline
 /// that a watchdog would set.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -56,13 +57,15 @@ fn report(ready: &SyncSender<io::Result<()>>, result: io::Result<()>) {
 }
 
 fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Vec<JoinHandle<()>>)> {
-    let pool = PoolSettings::for_worker(&start.settings.load().upstream, start.workers);
+    let settings = start.settings.load_full();
+    let pool = PoolSettings::for_worker(&settings.upstream, start.workers);
     let worker = Worker::new(WorkerParts {
         access: start.access,
         endpoints: start.endpoints,
         limits: start.limits,
         pool: Pool::new(pool),
         reader: start.reader.cached(),
+        roster: Roster::new(settings.warm_connections / start.workers.max(1)),
         settings: start.settings,
     });
     let acceptors = start.listeners.into_iter().map(|listener| listen(&worker, listener)).collect::<io::Result<_>>()?;
@@ -85,8 +88,10 @@ async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, workers: usize) {
         ticks.tick().await;
         heartbeat.beat();
         worker.refresh();
-        worker.pool.configure(PoolSettings::for_worker(&worker.settings().upstream, workers));
-        worker.pool.sweep(std::time::Instant::now());
+        let (settings, now) = (worker.settings(), std::time::Instant::now());
+        worker.roster.tick(now, settings.limits.header_timeout);
+        worker.pool.configure(PoolSettings::for_worker(&settings.upstream, workers));
+        worker.pool.sweep(now);
     }
 }
 
@@ -102,6 +107,7 @@ async fn drain(worker: &Worker, acceptors: Vec<JoinHandle<()>>) {
     // ignored: either all are gone before the grace is over, or it is over.
     let _ = timeout(settings.idle_grace.min(settings.timeout), worker.idle()).await;
     worker.phase.send_replace(Phase::Closing);
+    worker.roster.close();
     if timeout_at(end, worker.idle()).await.is_err() {
         tracing::warn!(connections = worker.open(), "the drain's time is over: connections are cut");
         worker.phase.send_replace(Phase::Over);
