@@ -8,6 +8,7 @@ mod connections;
 mod drain;
 mod harness;
 mod headers;
+mod parking;
 mod refusals;
 mod retries;
 mod routing;
