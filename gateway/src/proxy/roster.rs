@@ -126,10 +126,8 @@ impl Roster {
                 seat.tell(Told::Park);
             }
         }
-        let parked = self.parked.borrow();
-        for parked in parked.iter().filter(|parked| now.saturating_duration_since(parked.since) >= patience) {
-            parked.seat.tell(Told::Close);
-        }
+        let Some(before) = now.checked_sub(patience) else { return };
+        self.parked.borrow().iter().filter(|parked| parked.since <= before).for_each(|p| p.seat.tell(Told::Close));
     }
 
     /// From here on every connection closes once it is between requests.

@@ -65,7 +65,7 @@ fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Vec<JoinHandle<()>>)> {
         limits: start.limits,
         pool: Pool::new(pool),
         reader: start.reader.cached(),
-        roster: Roster::new(settings.warm_connections / start.workers.max(1)),
+        roster: Roster::new(settings.warm_connections),
         settings: start.settings,
     });
     let acceptors = start.listeners.into_iter().map(|listener| listen(&worker, listener)).collect::<io::Result<_>>()?;
