@@ -77,6 +77,41 @@ fn a_connection_that_says_nothing_holds_no_buffers_either() {
 }
 
 #[test]
+fn a_connection_parks_after_every_kind_of_answer() {
+    let upstream = Upstream::scripted(|_, wire, _| {
+        while let Some(request) = wire.message("") {
+            wire.send(match request.start.split(' ').nth(1).unwrap() {
+                "/empty" => "HTTP/1.1 204 No Content\r\n\r\n",
+                "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+                "/head" => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+                _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            });
+        }
+    });
+    let gateway = gateway(&upstream, eager());
+    let mut client = gateway.connect();
+    let head = "HTTP/1.1\r\nHost: app.test\r\n";
+    let requests = [
+        ("GET", format!("GET /empty {head}\r\n")),
+        ("GET", format!("GET /chunked {head}\r\n")),
+        ("HEAD", format!("HEAD /head {head}\r\n")),
+        ("GET", "GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n".to_owned()),
+        ("GET", "GET / HTTP/1.0\r\nHost: app.test\r\nConnection: keep-alive\r\n\r\n".to_owned()),
+        ("POST", format!("POST / {head}Content-Length: 4\r\n\r\nbody")),
+        ("POST", format!("POST / {head}Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n")),
+    ];
+    for (method, request) in requests.iter().chain(&requests) {
+        client.send(request);
+        let status = client.reply_to(method).status();
+        assert!(matches!(status, 200 | 204 | 404), "{status} to {request}");
+        parked(&gateway, 1);
+    }
+    client.send(format!("GET / {head}Connection: close\r\n\r\n"));
+    assert_eq!(client.reply().text(), "ok");
+    assert!(client.is_closed());
+}
+
+#[test]
 fn a_request_that_is_cut_anywhere_reaches_a_parking_connection_whole() {
     let upstream = echo();
     let gateway = gateway(&upstream, eager());
