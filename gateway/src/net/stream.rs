@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     net::SocketAddr,
     path::Path,
     pin::Pin,
@@ -11,6 +12,7 @@ use std::{
 
 use routing_cache::model::Address;
 use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream, UnixStream},
@@ -167,18 +169,25 @@ impl Stream {
         }
     }
 
-    /// Returns once there is something to read, or the peer has closed; for a parked connection.
-    ///
-    /// # Errors
-    /// When the socket is broken.
-    ///
-    /// # Cancel safety
-    /// Safe: nothing is read.
-    pub async fn readable(&self) -> io::Result<()> {
+    /// Ready once there is something to read, the peer has closed, or the socket is broken; for a parked connection.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
         }
+        .map(|_| ())
+    }
+
+    /// True when a byte has come that was not read. It asks the kernel, and so knows of those that
+    /// [`Self::poll_readable`] has not heard of yet.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        peeked.is_ok_and(|bytes| bytes > 0)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, net::IpAddr, rc::Rc, time::Duration};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{mpsc::Receiver, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -19,9 +19,6 @@ use crate::net::{listen::ListenSocket, stream::Stream};
 
 /// How long accepting pauses where the process lacks what a connection needs: time for some to end.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
-/// What a connection that comes while the worker drains has for the first byte of its request, which was sent with the
-/// connection as a rule.
-const FIRST_WORDS: Duration = Duration::from_secs(1);
 /// How long it pauses at `limits.max_connections`; new ones wait in the kernel's backlog.
 const LIMIT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -141,18 +138,9 @@ impl Gate {
 fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, arrival: Arrival) {
     let permit = Permit::new(worker, listener, arrival.place);
     match arrival.socket.into_stream() {
-        Ok(stream) if worker.is_draining() => drop(tokio::task::spawn_local(late(permit, stream, arrival.address))),
         Ok(stream) => serve(permit, stream, arrival.address),
         Err(error) => lost(&error),
     }
-}
-
-/// Serves a connection that comes while the worker drains. The runtime has not heard of its socket yet, so it would look
-/// idle, and be closed as such, though its request is there.
-async fn late(permit: Permit, stream: Stream, address: Option<IpAddr>) {
-    // ignored: one that is silent or broken is closed when it is served.
-    let _ = timeout(FIRST_WORDS, stream.readable()).await;
-    connection::serve(permit, stream, address).await;
 }
 
 fn serve(permit: Permit, stream: Stream, address: Option<IpAddr>) {

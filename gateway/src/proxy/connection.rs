@@ -1,6 +1,15 @@
-//! One client connection: hyper over the guarded socket, the end it comes to, and the answers hyper cannot give.
+//! One client connection: hyper over the guarded socket while there is something to do, the end it comes to, and the
+//! answers hyper cannot give.
 
-use std::{cell::Cell, net::IpAddr, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    future::{Future as _, poll_fn},
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use http::StatusCode;
 use hyper::{server::conn::http1::Builder, service::service_fn};
@@ -12,13 +21,16 @@ use tokio::{
 use super::{
     answer,
     connections::Permit,
-    context::{Listener, Phase, Worker},
+    context::{Listener, Worker},
     downstream::{Answering, Downstream},
     failure::{Cause, Failure, Stage},
     forwarded::Peer,
     framing::{FramingLimits, Violation},
     guarded_io::{FramingVerdict, GuardedIo},
-    metrics, service,
+    metrics,
+    parking::{self, Place},
+    roster::Seat,
+    service,
     settings::{IDLE_TIMEOUT, Settings},
 };
 use crate::net::{stream::Stream, timer::TokioTimer};
@@ -38,6 +50,7 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     permit: Permit,
     verdict: FramingVerdict,
+    pub(crate) seat: Rc<Seat>,
     /// A request is being answered: nothing else may be written.
     answering: Answering,
     unread: Cell<bool>,
@@ -46,6 +59,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    fn new(permit: Permit, address: Option<IpAddr>, waker: Waker) -> Rc<Self> {
+        let trusted = permit.worker().settings().trusts(&permit.listener().name, address);
+        Rc::new(Self {
+            peer: Peer::new(address, trusted),
+            seat: permit.worker().roster.enter(waker, Instant::now()),
+            permit,
+            verdict: FramingVerdict::new(),
+            answering: Answering::default(),
+            unread: Cell::new(false),
+            delimits: Cell::new(false),
+        })
+    }
+
     /// The worker that has it.
     pub(crate) fn worker(&self) -> &Rc<Worker> {
         self.permit.worker()
@@ -69,6 +95,14 @@ impl Connection {
     /// Notes that a request is being answered, or that its answer is complete.
     pub(crate) fn answers(&self, answering: bool) {
         self.answering.set(answering);
+        self.verdict.stirs();
+        self.seat.stirs();
+    }
+
+    /// True when nothing is under way and its buffers are wanted back.
+    fn is_to_park(&self) -> bool {
+        let rests = || self.verdict.at_rest() && !self.answering.get() && !self.unread.get();
+        self.worker().roster.wants_parked(&self.seat) && rests()
     }
 
     /// What follows on it is not HTTP.
@@ -152,17 +186,29 @@ async fn linger(mut stream: Stream) {
     let _ = timeout(LINGER, read_on).await;
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(permit: Permit, stream: Stream, address: Option<IpAddr>) {
-    let settings = permit.worker().settings();
-    let trusted = settings.trusts(&permit.listener().name, address);
-    let (io, verdict) = GuardedIo::new(stream, FramingLimits { header_bytes: settings.limits.header_bytes });
-    let peer = Peer::new(address, trusted);
-    let answering = Answering::default();
-    let io = Downstream::new(io, IDLE_TIMEOUT, answering.clone());
-    let connection =
-        Rc::new(Connection { peer, permit, verdict, answering, unread: Cell::new(false), delimits: Cell::new(false) });
-    let own = Rc::clone(&connection);
+/// Serves a connection until it ends. It holds buffers only while something is under way, and a little after.
+pub(crate) async fn serve(permit: Permit, mut stream: Stream, address: Option<IpAddr>) {
+    let connection = Connection::new(permit, address, parking::own_waker().await);
+    let place = Place::of(&connection);
+    while place.rest(&stream).await {
+        place.warm();
+        // In a box, so that the task of a parked connection is small.
+        match Box::pin(serve_awhile(&connection, stream)).await {
+            Some(idle) => stream = idle,
+            None => return,
+        }
+        place.park();
+    }
+    parking::close(stream).await;
+}
+
+/// Serves what comes until the connection is idle, and then gives its socket back; `None` when it has ended.
+async fn serve_awhile(connection: &Rc<Connection>, stream: Stream) -> Option<Stream> {
+    let settings = connection.worker().settings();
+    let limits = FramingLimits { header_bytes: settings.limits.header_bytes };
+    let io = GuardedIo::telling(stream, limits, connection.verdict.clone());
+    let io = Downstream::new(io, IDLE_TIMEOUT, connection.answering.clone());
+    let own = Rc::clone(connection);
     let service = service_fn(move |request| {
         // hyper looks for the client's end before it polls what is returned here.
         own.answers(true);
@@ -170,24 +216,22 @@ pub(crate) async fn serve(permit: Permit, stream: Stream, address: Option<IpAddr
     });
     let mut hyper = builder(&settings).serve_connection(io, service).with_upgrades();
     drop(settings);
-    let ended = tokio::select! {
-        biased;
-        ended = &mut hyper => ended,
-        () = closing(connection.worker()) => {
-            std::pin::Pin::new(&mut hyper).graceful_shutdown();
-            (&mut hyper).await
-        }
-    };
+    let ended = poll_fn(|cx| match Pin::new(&mut hyper).poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if connection.is_to_park() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    let ended = ended.await;
     // A connection that was upgraded has left hyper, and its tunnel has it.
-    if let Some(parts) = hyper.into_parts() {
-        connection.finish(ended, parts.io).await;
-    }
-}
-
-/// Returns once idle connections are to be closed.
-async fn closing(worker: &Worker) {
-    // ignored: an error means that the worker is gone, and this task with it.
-    let _ = worker.phase.subscribe().wait_for(|phase| *phase >= Phase::Closing).await;
+    let parts = hyper.into_parts()?;
+    let Some(ended) = ended else {
+        // An empty line may be there: it means nothing.
+        debug_assert!(parts.read_buf.iter().all(|byte| b"\r\n".contains(byte)), "hyper held a request back");
+        return Some(parts.io.into_stream());
+    };
+    // In a box: seldom, and large.
+    Box::pin(connection.finish(ended, parts.io)).await;
+    None
 }
 
 /// hyper's settings.

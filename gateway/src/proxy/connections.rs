@@ -20,6 +20,7 @@ pub(crate) struct Connections {
     name: Arc<str>,
     address: ListenAddress,
     own: AtomicUsize,
+    parked: AtomicUsize,
     /// Shared by every listener.
     loads: Arc<Loads>,
 }
@@ -27,7 +28,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// None yet; `loads` is shared by every listener.
     pub(crate) fn new(name: Arc<str>, address: ListenAddress, loads: Arc<Loads>) -> Arc<Self> {
-        Arc::new(Self { name, address, own: AtomicUsize::new(0), loads })
+        Arc::new(Self { name, address, own: AtomicUsize::new(0), parked: AtomicUsize::new(0), loads })
     }
 
     /// The listener's configured name.
@@ -59,6 +60,16 @@ impl Connections {
     pub(super) fn take(&self) {
         self.own.fetch_sub(1, Ordering::Relaxed);
     }
+
+    /// One of them holds no buffers.
+    pub(crate) fn parked(&self) {
+        self.parked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of them holds buffers again, or is over.
+    pub(crate) fn unparked(&self) {
+        self.parked.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is known of a listener from outside.
@@ -87,6 +98,12 @@ impl ListenerStats {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.own.load(Ordering::Relaxed)
+    }
+
+    /// How many of them are parked: nothing is under way on them, and they hold no buffers.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.0.parked.load(Ordering::Relaxed)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     connections::Connections,
     metrics::{ListenerMetrics, Metrics},
+    roster::Roster,
     settings::Settings,
     spread::Churn,
     upload::RequestBody,
@@ -55,6 +56,7 @@ pub(crate) struct Worker {
     pub(crate) limits: Arc<Limits>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) churn: Churn,
+    pub(crate) roster: Roster,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -70,6 +72,7 @@ pub(crate) struct WorkerParts {
     pub(crate) limits: Arc<Limits>,
     pub(crate) pool: Pool<RequestBody>,
     pub(crate) reader: CachedReader,
+    pub(crate) roster: Roster,
     pub(crate) settings: Arc<ArcSwap<Settings>>,
 }
 
@@ -86,6 +89,7 @@ impl Worker {
             pool: parts.pool,
             phase: watch::Sender::new(Phase::Open),
             churn: Churn::default(),
+            roster: parts.roster,
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),

@@ -15,7 +15,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -35,8 +35,6 @@ pub struct GuardedIo {
     stream: Stream,
     framing: Framing,
     verdict: FramingVerdict,
-    /// The last write found no room: an answer is on its way.
-    write_blocked: bool,
     /// The client has ended its side.
     ended: bool,
 }
@@ -45,7 +43,16 @@ pub struct GuardedIo {
 ///
 /// Atomic only because hyper's upgrades want the io to be `Send`; it never leaves its worker.
 #[derive(Clone, Debug)]
-pub struct FramingVerdict(Arc<AtomicU8>);
+pub struct FramingVerdict(Arc<Found>);
+
+#[derive(Debug)]
+struct Found {
+    verdict: AtomicU8,
+    /// The last read found nothing, between two messages.
+    at_rest: AtomicBool,
+    /// The last write found no room: an answer is on its way.
+    write_blocked: AtomicBool,
+}
 
 /// Nothing was found so far.
 const SOUND: u8 = u8::MAX;
@@ -53,29 +60,50 @@ const SOUND: u8 = u8::MAX;
 const PASS_THROUGH: u8 = u8::MAX - 1;
 
 impl FramingVerdict {
-    fn new() -> Self {
-        Self(Arc::new(AtomicU8::new(SOUND)))
+    /// Nothing is known yet.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Found {
+            verdict: AtomicU8::new(SOUND),
+            at_rest: AtomicBool::new(false),
+            write_blocked: AtomicBool::new(false),
+        }))
     }
 
     /// What the client's bytes were refused for, if they were.
     #[must_use]
     pub fn violation(&self) -> Option<Violation> {
-        Violation::from_index(self.0.load(Relaxed))
+        Violation::from_index(self.0.verdict.load(Relaxed))
     }
 
     /// The connection was upgraded: what follows is not HTTP, and is no longer looked at. It changes nothing after a
     /// violation, as bytes are missing then.
     pub fn pass_through(&self) {
         // ignored: it fails only where there is a violation, which stands.
-        let _ = self.0.compare_exchange(SOUND, PASS_THROUGH, Relaxed, Relaxed);
+        let _ = self.0.verdict.compare_exchange(SOUND, PASS_THROUGH, Relaxed, Relaxed);
+    }
+
+    /// True when nothing is under way, as far as it can be seen here: the last read, made since [`Self::stirs`], found
+    /// nothing between two messages, and no write waits for room.
+    ///
+    /// hyper asks for more only when it holds no byte that it has not parsed, and it has then written all it had but for
+    /// what the socket did not take. So an io at rest can be taken from hyper, and nothing is lost.
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        self.0.at_rest.load(Relaxed) && !self.0.write_blocked.load(Relaxed)
+    }
+
+    /// Whatever was seen, the connection is not at rest before the next read says so.
+    pub fn stirs(&self) {
+        self.0.at_rest.store(false, Relaxed);
     }
 
     fn refuse(&self, violation: Violation) {
-        self.0.store(violation.index(), Relaxed);
+        self.0.verdict.store(violation.index(), Relaxed);
     }
 
     fn passes_through(&self) -> bool {
-        self.0.load(Relaxed) == PASS_THROUGH
+        self.0.verdict.load(Relaxed) == PASS_THROUGH
     }
 }
 
@@ -84,8 +112,13 @@ impl GuardedIo {
     #[must_use]
     pub fn new(stream: Stream, limits: FramingLimits) -> (Self, FramingVerdict) {
         let verdict = FramingVerdict::new();
-        let framing = Framing::new(limits);
-        (Self { stream, framing, verdict: verdict.clone(), write_blocked: false, ended: false }, verdict)
+        (Self::telling(stream, limits, verdict.clone()), verdict)
+    }
+
+    /// Guards `stream`, of which `verdict` tells. It is the one of the io that was at rest before, if there was one.
+    pub(crate) fn telling(stream: Stream, limits: FramingLimits, verdict: FramingVerdict) -> Self {
+        verdict.stirs();
+        Self { stream, framing: Framing::new(limits), verdict, ended: false }
     }
 
     /// Gives the socket back.
@@ -113,7 +146,7 @@ impl GuardedIo {
     }
 
     fn poll_refused(&self, violation: Violation) -> Poll<io::Result<()>> {
-        if self.write_blocked {
+        if self.verdict.0.write_blocked.load(Relaxed) {
             // An answer waits for room in the socket; `poll_write` wakes us when it has moved.
             return Poll::Pending;
         }
@@ -164,7 +197,9 @@ impl Read for GuardedIo {
         if this.verdict.passes_through() {
             this.framing.pass_through();
         }
-        this.poll_inspected(cx, cursor)
+        let poll = this.poll_inspected(cx, cursor);
+        this.verdict.0.at_rest.store(poll.is_pending() && this.framing.at_rest(), Relaxed);
+        poll
     }
 }
 
@@ -172,7 +207,7 @@ impl Write for GuardedIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.write_blocked = written.is_pending();
+        this.verdict.0.write_blocked.store(written.is_pending(), Relaxed);
         if written.is_ready() && this.framing.violation().is_some() {
             // hyper may be waiting for a read that was put off for this write.
             cx.waker().wake_by_ref();

@@ -3,7 +3,7 @@
 //! It owns client connections from `accept` to their end, and the requests on them. It reads the table by one load for
 //! each request, and knows nothing of where tables come from: neither the orchestrator nor the disk is ever waited for.
 //!
-//! A request's way: `accept` -> `connection` (hyper behind the framing guard) -> `service` (admit, route) ->
+//! A request's way: `accept` -> `connection` (parked until there is a byte, then hyper behind the framing guard) -> `service` (admit, route) ->
 //! `forward` (attempts) -> `attempt` (pick, place, connection, send) -> `relay` or `tunnel` -> `record`.
 //! A failure is a value (`failure`), and `answer` is where it becomes one.
 
@@ -26,10 +26,12 @@ mod hop;
 mod idle;
 mod metrics;
 mod outgoing;
+mod parking;
 mod record;
 mod relay;
 mod retry;
 mod rewrite;
+mod roster;
 mod route;
 mod service;
 mod settings;

@@ -18,11 +18,12 @@ use super::{
     context::{Listener, Phase, Worker, WorkerParts},
     departed::Departed,
     metrics::{self, ListenerMetrics},
+    roster::Roster,
     workers::{Heartbeat, WorkerStart},
 };
 use crate::upstream::pool::{Pool, PoolSettings};
 
-/// How often a worker shows that it lives, lets go of an old table, and looks after its idle upstream connections. A fraction of any deadline
+/// How often a worker shows that it lives, lets go of an old table, and looks after its idle connections. A fraction of any deadline
 /// that a watchdog would set.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -72,6 +73,7 @@ fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Doors)> {
         limits: start.limits,
         pool: Pool::new(pool),
         reader: start.reader.cached(),
+        roster: Roster::new(settings.warm_connections),
         settings: start.settings,
     });
     let (own, peers) = (start.peers.own(), Rc::new(start.peers));
@@ -107,10 +109,11 @@ async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, numbers: Ticks) {
         worker.refresh();
         worker.churn.tick(worker.open());
         connections.set(worker.open() as f64);
-        let settings = worker.settings();
+        let (settings, now) = (worker.settings(), std::time::Instant::now());
+        worker.roster.tick(now, settings.limits.header_timeout);
         worker.pool.configure(PoolSettings::for_worker(&settings.upstream, &settings.limits, numbers.workers));
         departed.look(&worker);
-        worker.pool.sweep(std::time::Instant::now());
+        worker.pool.sweep(now);
     }
 }
 
@@ -129,6 +132,7 @@ async fn drain(worker: &Worker, doors: Doors) {
     // ignored: either all are gone before the grace is over, or it is over.
     let _ = timeout(settings.idle_grace.min(settings.timeout), gone(worker, &mut receiver, &mut received)).await;
     worker.phase.send_replace(Phase::Closing);
+    worker.roster.close();
     if timeout_at(end, gone(worker, &mut receiver, &mut received)).await.is_err() {
         tracing::warn!(connections = worker.open(), "the drain's time is over: connections are cut");
         worker.phase.send_replace(Phase::Over);

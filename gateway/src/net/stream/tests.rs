@@ -104,3 +104,22 @@ async fn a_unix_socket_whose_backlog_is_full_is_waited_for() {
     let (connected, _accepted) = tokio::join!(connect(&address, SOON), accept);
     connected.unwrap();
 }
+
+#[tokio::test]
+async fn input_is_seen_before_the_runtime_has_heard_of_it_and_an_end_is_none() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepted = listener.accept().unwrap().0;
+    accepted.set_nonblocking(true).unwrap();
+    let mut stream = Stream::Tcp(TcpStream::from_std(accepted).unwrap());
+    assert!(!stream.has_input());
+    std::io::Write::write_all(&mut client, b"x").unwrap();
+    // Not a moment in which the runtime could have looked.
+    assert!(stream.has_input());
+    std::future::poll_fn(|cx| stream.poll_readable(cx)).await;
+    assert!(stream.has_input(), "nothing was read");
+    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    std::future::poll_fn(|cx| stream.poll_readable(cx)).await;
+    assert!(!stream.has_input());
+}

@@ -135,6 +135,13 @@ impl Framing {
         matches!(self.state, State::Between(_))
     }
 
+    /// True between two messages when nothing is lost by starting afresh: not a byte of the next one has come, but for
+    /// an empty line that means nothing.
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        matches!(self.state, State::Between(EmptyLine::NotYet | EmptyLine::Seen))
+    }
+
     /// What was refused, if anything was.
     #[must_use]
     pub fn violation(&self) -> Option<Violation> {

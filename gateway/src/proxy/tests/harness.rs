@@ -58,6 +58,7 @@ pub(super) fn settings() -> Settings {
         },
         drain: DrainConfig { timeout: Duration::from_secs(5), idle_grace: Duration::from_millis(10) },
         trusted: Vec::new(),
+        warm_connections: 1000,
     }
 }
 

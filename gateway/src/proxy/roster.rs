@@ -1,0 +1,163 @@
+//! The connections of one worker: which of them hold buffers, which are parked, and what each is told.
+//!
+//! A parked connection has no timer, and a busy one does nothing for this list at all: the worker's tick walks it. Who
+//! was quiet for a whole tick is told to park; who was parked for too long, or finds the worker at its end, is told to
+//! close.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+/// What a connection was told last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// To give its buffers back as soon as it is between requests.
+    Park,
+    /// To close as soon as it is between requests.
+    Close,
+}
+
+/// One connection's place in the roster.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    waker: Waker,
+    place: Cell<usize>,
+    parked: Cell<bool>,
+    quiet: Cell<bool>,
+    told: Cell<Told>,
+}
+
+impl Seat {
+    /// Notes that it is not idle.
+    pub(crate) fn stirs(&self) {
+        self.quiet.set(false);
+        if self.told.get() == Told::Park {
+            self.told.set(Told::Nothing);
+        }
+    }
+
+    /// What it was told.
+    pub(crate) fn told(&self) -> Told {
+        self.told.get()
+    }
+
+    /// True while it holds no buffers.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.get()
+    }
+
+    fn tell(&self, told: Told) {
+        self.told.set(told);
+        self.waker.wake_by_ref();
+    }
+}
+
+/// Every connection of a worker.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    warm: RefCell<Vec<Rc<Seat>>>,
+    parked: RefCell<Vec<Parked>>,
+    most_warm: usize,
+    closing: Cell<bool>,
+}
+
+/// A parked connection. What the walk reads of it stands side by side.
+#[derive(Debug)]
+struct Parked {
+    since: Instant,
+    seat: Rc<Seat>,
+}
+
+impl Roster {
+    /// None yet. Beyond `most_warm` connections that hold buffers, one parks as soon as it is between requests.
+    pub(crate) fn new(most_warm: usize) -> Self {
+        Self { warm: RefCell::default(), parked: RefCell::default(), most_warm, closing: Cell::new(false) }
+    }
+
+    /// A new connection, parked until its first byte. Its task is woken by `waker`.
+    pub(crate) fn enter(&self, waker: Waker, now: Instant) -> Rc<Seat> {
+        let (told, quiet) = (Cell::default(), Cell::new(false));
+        let seat = Rc::new(Seat { waker, place: Cell::new(0), parked: Cell::new(false), quiet, told });
+        self.insert_parked(&seat, now);
+        seat
+    }
+
+    /// It has something to read.
+    pub(crate) fn warm(&self, seat: &Rc<Seat>) {
+        self.leave(seat);
+        seat.told.set(Told::Nothing);
+        seat.quiet.set(false);
+        let mut warm = self.warm.borrow_mut();
+        seat.place.set(warm.len());
+        warm.push(Rc::clone(seat));
+    }
+
+    /// It holds no buffers.
+    pub(crate) fn park(&self, seat: &Rc<Seat>, now: Instant) {
+        self.leave(seat);
+        self.insert_parked(seat, now);
+    }
+
+    /// It is no more.
+    pub(crate) fn leave(&self, seat: &Rc<Seat>) {
+        let place = seat.place.get();
+        if seat.parked.replace(false) {
+            take_out(&mut self.parked.borrow_mut(), place, |parked| &parked.seat);
+        } else {
+            take_out(&mut self.warm.borrow_mut(), place, |seat| seat);
+        }
+    }
+
+    /// True when `seat`, which is between requests, is to give its buffers back.
+    pub(crate) fn wants_parked(&self, seat: &Seat) -> bool {
+        seat.told() != Told::Nothing || self.warm.borrow().len() > self.most_warm
+    }
+
+    /// One more tick: those without a request since the last one are to park, those parked for `patience` to close.
+    pub(crate) fn tick(&self, now: Instant, patience: Duration) {
+        for seat in self.warm.borrow().iter().filter(|seat| seat.quiet.replace(true)) {
+            if seat.told() == Told::Nothing {
+                seat.tell(Told::Park);
+            }
+        }
+        let Some(before) = now.checked_sub(patience) else { return };
+        self.parked.borrow().iter().filter(|parked| parked.since <= before).for_each(|p| p.seat.tell(Told::Close));
+    }
+
+    /// From here on every connection closes once it is between requests.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        self.warm.borrow().iter().for_each(|seat| seat.tell(Told::Close));
+        self.parked.borrow().iter().for_each(|parked| parked.seat.tell(Told::Close));
+    }
+
+    fn insert_parked(&self, seat: &Rc<Seat>, since: Instant) {
+        let mut parked = self.parked.borrow_mut();
+        if self.closing.get() {
+            seat.told.set(Told::Close);
+        }
+        seat.stirs();
+        seat.parked.set(true);
+        seat.place.set(parked.len());
+        parked.push(Parked { since, seat: Rc::clone(seat) });
+    }
+}
+
+/// Takes out the one at `place`; the last one gets its place.
+fn take_out<T>(all: &mut Vec<T>, place: usize, seat: impl Fn(&T) -> &Rc<Seat>) {
+    if place < all.len() {
+        drop(all.swap_remove(place));
+    }
+    if let Some(moved) = all.get(place) {
+        seat(moved).place.set(place);
+    }
+}
+
+#[cfg(test)]
+mod tests;
