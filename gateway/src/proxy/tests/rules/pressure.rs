@@ -106,6 +106,33 @@ fn an_upstream_that_reads_slowly_costs_a_bounded_part_of_the_upload() {
     writing.join().unwrap();
 }
 
+/// The end of a half-closed client's side is not taken for the end of its answer while that is still to be written.
+#[test]
+fn a_half_closed_client_that_reads_slowly_gets_its_answer_whole() {
+    for length in (1..=8).map(|eighths| eighths << 17) {
+        let sockets = Sockets::new();
+        let (upstream, listener) = raw(&sockets);
+        let gateway = sockets.gateway(&upstream);
+        let mut client = sockets.connect();
+        client.send(GET);
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut app = Wire { stream: listener.accept().unwrap().0, buffer: Vec::new() };
+        app.head().unwrap();
+        app.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
+        let writing = std::thread::spawn(move || app.send(vec![b'x'; length]));
+        // The one worker goes round meanwhile, so the answer is where it can get to.
+        for _ in 0..20 {
+            let mut other = sockets.connect();
+            other.send("GET / HTTP/1.1\r\nHost: no.test\r\n\r\n");
+            assert_eq!(other.reply().status(), 404);
+        }
+        assert_eq!(client.reply().body.len(), length);
+        assert!(!client.more(), "the connection ends");
+        writing.join().unwrap();
+        eventually("no connection is left", || gateway.stats.connections() == 0);
+    }
+}
+
 /// Ends a client's connection with a reset.
 fn reset(client: Client) {
     socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
