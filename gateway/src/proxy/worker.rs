@@ -4,7 +4,6 @@ use std::{
     io,
     rc::Rc,
     sync::{Arc, mpsc::SyncSender},
-    time::Duration,
 };
 
 use tokio::{
@@ -19,11 +18,10 @@ use super::{
     metrics::ListenerMetrics,
     workers::{Heartbeat, OwnListener, WorkerStart},
 };
-use crate::upstream::pool::{Pool, PoolSettings};
-
-/// How often a worker shows that it lives, lets go of an old table, and looks after its idle upstream connections. A fraction of any deadline
-/// that a watchdog would set.
-const TICK: Duration = Duration::from_millis(250);
+use crate::{
+    net::wheel::{Driver, TICK},
+    upstream::pool::{Pool, PoolSettings},
+};
 
 /// Runs a worker until it has drained. Says by `ready` whether it could begin.
 pub(crate) fn run(start: WorkerStart, ready: &SyncSender<io::Result<()>>) {
@@ -78,12 +76,16 @@ fn listen(worker: &Rc<Worker>, (connections, socket): OwnListener) -> io::Result
     Ok(tokio::task::spawn_local(accept::run(Rc::clone(worker), listener, acceptor)))
 }
 
+/// Shows that the worker lives, wakes whose time is over, lets go of an old table, and looks after idle upstream
+/// connections. A tick is a fraction of any deadline that a watchdog would set.
 async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, workers: usize) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let wheel = Driver::begin();
     loop {
         ticks.tick().await;
         heartbeat.beat();
+        wheel.tick();
         worker.refresh();
         worker.pool.configure(PoolSettings::for_worker(&worker.settings().upstream, workers));
         worker.pool.sweep(std::time::Instant::now());
