@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     connections::Connections,
     metrics::{ListenerMetrics, Metrics},
+    outgoing::Kept,
     settings::Settings,
     upload::RequestBody,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) balancer: RefCell<Balancer>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) phase: watch::Sender<Phase>,
+    /// For the next request to keep its headers in; of one size with the largest head so far.
+    pub(crate) kept: RefCell<Kept>,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -79,6 +82,7 @@ impl Worker {
             limits: parts.limits,
             pool: parts.pool,
             phase: watch::Sender::new(Phase::Open),
+            kept: RefCell::default(),
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),
