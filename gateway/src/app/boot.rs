@@ -4,7 +4,6 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use metrics_exporter_prometheus::PrometheusHandle;
 use routing_cache::{
     live::Reader,
     model::WallTime,
@@ -28,7 +27,7 @@ use crate::{
     drain::Drain,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     readiness::Readiness,
-    telemetry::{self, access::AccessLog, logging},
+    telemetry::{self, access::AccessLog, logging, metrics::Exposition},
     updates::Updates,
     upstream::registry::Endpoints,
 };
@@ -38,7 +37,7 @@ struct Base {
     started: WallTime,
     config: Arc<ArcSwap<Config>>,
     file: Option<PathBuf>,
-    metrics: PrometheusHandle,
+    metrics: Exposition,
     levels: Levels,
     drain: Drain,
     readiness: Readiness,
