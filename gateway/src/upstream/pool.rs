@@ -153,7 +153,8 @@ where
     #[must_use]
     pub fn new(settings: PoolSettings) -> Self {
         let mut http = Builder::new();
-        // Head and small body are laid out in one buffer and leave in one write.
+        // Head and body are laid out in one buffer and leave in one write. The copy of a large body costs less, over all
+        // requests, than the list of slices that hyper would go through for every head.
         http.writev(false);
         let (open, next_id) = (Cell::new(0), Cell::new(0));
         let common = Common { settings: Cell::new(settings), now: Cell::new(Instant::now()), open, next_id, http };
