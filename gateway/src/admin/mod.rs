@@ -27,7 +27,6 @@ pub mod view;
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use metrics_exporter_prometheus::PrometheusHandle;
 use routing_cache::{live::Reader, model::WallTime};
 use tokio::sync::Semaphore;
 
@@ -36,7 +35,10 @@ pub use self::{
     process::{memory_limit_bytes, open_descriptors},
     server::{Running, Socket, start},
 };
-use crate::{config::Config, drain::Drain, readiness::Readiness, updates::Updates, upstream::registry::Endpoints};
+use crate::{
+    config::Config, drain::Drain, readiness::Readiness, telemetry::metrics::Exposition, updates::Updates,
+    upstream::registry::Endpoints,
+};
 
 /// A worker that has not made progress for longer than this hangs. A worker ticks every 250 ms, and no turn of its loop
 /// waits for anything, so that 20 missed ticks are no busy moment.
@@ -58,7 +60,7 @@ pub struct Context {
     /// The workers' progress.
     pub progress: Progress,
     /// The process's metrics.
-    pub metrics: PrometheusHandle,
+    pub metrics: Exposition,
     /// The effective configuration; a reload replaces it.
     pub config: Arc<ArcSwap<Config>>,
     /// The state of every endpoint.

@@ -12,7 +12,6 @@ use std::{
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -35,6 +34,7 @@ use super::{
 use crate::{
     config::ListenAddress,
     net::{io::HyperIo, timer::TokioTimer},
+    telemetry::metrics::Exposition,
 };
 
 /// Connections at once. Probes, a scraper and a few people need a handful; the next ones wait in the kernel's queue.
@@ -156,7 +156,7 @@ async fn serve(socket: Socket, context: Arc<Context>) -> io::Result<Infallible> 
     }
 }
 
-async fn upkeep(metrics: PrometheusHandle) {
+async fn upkeep(metrics: Exposition) {
     let mut ticks = interval(UPKEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

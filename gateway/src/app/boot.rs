@@ -4,7 +4,6 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use metrics_exporter_prometheus::PrometheusHandle;
 use routing_cache::{
     live::Reader,
     model::WallTime,
@@ -29,7 +28,7 @@ use crate::{
     net::options,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     readiness::Readiness,
-    telemetry::{self, access::AccessLog, logging},
+    telemetry::{self, access::AccessLog, logging, metrics::Exposition},
     updates::Updates,
     upstream::registry::Endpoints,
 };
@@ -39,7 +38,7 @@ struct Base {
     started: WallTime,
     config: Arc<ArcSwap<Config>>,
     file: Option<PathBuf>,
-    metrics: PrometheusHandle,
+    metrics: Exposition,
     levels: Levels,
     drain: Drain,
     readiness: Readiness,

@@ -8,3 +8,4 @@ pub mod listen;
 pub mod options;
 pub mod stream;
 pub mod timer;
+pub mod wheel;

@@ -1,4 +1,4 @@
-//! hyper's timer over tokio's.
+//! hyper's timers: over tokio's, and over a worker's coarse one.
 
 use std::{
     future::Future,
@@ -8,6 +8,8 @@ use std::{
 };
 
 use hyper::rt::{Sleep, Timer};
+
+use super::wheel::{self, Alarm};
 
 /// hyper's time-outs on tokio's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,16 +54,62 @@ impl Timer for TokioTimer {
     }
 }
 
+/// hyper's time-outs by a worker's tick; see [`wheel`] for when they are precise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CoarseTimer;
+
+/// One wait of hyper's.
+struct CoarseSleep(Alarm);
+
+impl Future for CoarseSleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().0.poll(cx)
+    }
+}
+
+impl Sleep for CoarseSleep {}
+
+impl Timer for CoarseTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(CoarseSleep(Alarm::after(duration)))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(deadline.saturating_duration_since(self.now()))
+    }
+
+    /// The last tick's time where there are ticks: hyper asks only in order to say when a sleep is to end, which is
+    /// understood by the same clock, so what that clock is behind cancels out.
+    fn now(&self) -> Instant {
+        wheel::now().unwrap_or_else(|| tokio::time::Instant::now().into())
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, new_deadline: Instant) {
+        let limit = new_deadline.saturating_duration_since(self.now());
+        match sleep.as_mut().downcast_mut_pin::<CoarseSleep>() {
+            Some(sleep) => sleep.get_mut().0.reset(limit),
+            None => *sleep = self.sleep(limit),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    async fn resets(timer: impl Timer) {
+        let start = timer.now();
+        let mut sleep = timer.sleep(Duration::from_secs(3));
+        timer.reset(&mut sleep, start + Duration::from_secs(7));
+        sleep.await;
+        assert_eq!(timer.now() - start, Duration::from_secs(7));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_sleep_that_is_reset_ends_at_its_new_deadline() {
-        let start = TokioTimer.now();
-        let mut sleep = TokioTimer.sleep(Duration::from_secs(3));
-        TokioTimer.reset(&mut sleep, start + Duration::from_secs(7));
-        sleep.await;
-        assert_eq!(TokioTimer.now() - start, Duration::from_secs(7));
+        resets(TokioTimer).await;
+        resets(CoarseTimer).await;
     }
 }

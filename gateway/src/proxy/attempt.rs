@@ -4,7 +4,7 @@ use std::{cell::Cell, io, time::Duration};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     failure::{Cause, Failure, Fault, Stage},
@@ -12,7 +12,7 @@ use super::{
     upload::RequestBody,
 };
 use crate::{
-    net::stream::ConnectError,
+    net::{stream::ConnectError, wheel::within},
     upstream::{
         balance::Picked,
         limit::{LimitError, Permit},
@@ -66,28 +66,32 @@ pub(crate) struct Attempt<'a> {
     pub(crate) picked: &'a Picked,
     /// Only a new connection will do.
     pub(crate) fresh: bool,
+    /// When it began.
+    pub(crate) begun: Instant,
 }
 
 impl Attempt<'_> {
-    /// Makes the attempt, and tells the endpoint's state what came of it.
-    pub(crate) async fn make(&self, request: Request<RequestBody>) -> Result<Answer, Lost> {
+    /// Makes the attempt, and tells the endpoint's state what came of it. The request stays where it is until it is sent:
+    /// moving it from one future into the next copies it each time.
+    pub(crate) async fn make(&self, request: &mut Option<Request<RequestBody>>) -> Result<Answer, Lost> {
         let outcome = self.bounded(request).await;
         self.judge(&outcome);
         outcome
     }
 
     /// The attempt within its time: the route's `per_try`, and what is left of the request's.
-    async fn bounded(&self, request: Request<RequestBody>) -> Result<Answer, Lost> {
-        let begun = Instant::now();
-        let per_try = self.job.route.timeouts.per_try.map(|limit| begun + limit);
+    async fn bounded(&self, request: &mut Option<Request<RequestBody>>) -> Result<Answer, Lost> {
+        let per_try = self.job.route.timeouts.per_try.map(|limit| self.begun + limit);
         let end = per_try.map_or(self.job.deadline, |end| end.min(self.job.deadline));
-        let permit = self.permit(end.saturating_duration_since(begun)).await?;
+        let permit = self.permit(end.saturating_duration_since(self.begun)).await?;
+        // Only where there is a limit can there have been a wait.
+        let now = if self.job.upstream.max_connections.is_some() { Instant::now() } else { self.begun };
         let in_flight = self.picked.state.begin();
         let stage = Cell::new(Stage::Connect);
-        match timeout_at(end, self.exchange(request, &stage)).await {
+        match within(end.saturating_duration_since(now), self.exchange(request, &stage)).await {
             Ok(Ok((response, lease))) => {
                 let held = Held { lease, _in_flight: in_flight, _permit: permit };
-                Ok(Answer { response, held, took: begun.elapsed() })
+                Ok(Answer { response, held, took: self.begun.elapsed() })
             }
             Ok(Err(lost)) => Err(lost),
             Err(_) => Err(self.overdue(end, stage.get()).into()),
@@ -104,17 +108,18 @@ impl Attempt<'_> {
     /// Takes a connection and sends. A kept connection that turns out to be closed already is replaced on the spot.
     async fn exchange(
         &self,
-        mut request: Request<RequestBody>,
+        request: &mut Option<Request<RequestBody>>,
         stage: &Cell<Stage>,
     ) -> Result<(Response<Incoming>, Lease<RequestBody>), Lost> {
         let mut fresh = self.fresh;
         loop {
             let mut lease = self.connect(fresh).await?;
             stage.set(Stage::Forward);
-            match lease.send(request).await {
+            let sent = request.take().ok_or_else(|| Failure::new(Stage::Forward, Cause::Internal))?;
+            match lease.send(sent).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(SendError::NotSent(back)) if !fresh => {
-                    request = *back;
+                    *request = Some(*back);
                     fresh = true;
                     stage.set(Stage::Connect);
                 }

@@ -33,7 +33,7 @@ use super::{
     service,
     settings::{IDLE_TIMEOUT, Settings},
 };
-use crate::net::{stream::Stream, timer::TokioTimer};
+use crate::net::{stream::Stream, timer::CoarseTimer};
 
 /// Room in hyper's read buffer beyond the head's own limit, so that the framing guard finds a head too large before
 /// hyper does, which would answer in its own words.
@@ -245,8 +245,7 @@ fn builder(settings: &Settings) -> Builder {
         .keep_alive(true)
         .half_close(false)
         .pipeline_flush(false)
-        .writev(false)
-        .timer(TokioTimer)
+        .timer(CoarseTimer)
         .header_read_timeout(settings.limits.header_timeout)
         .max_buf_size(settings.limits.header_bytes.max(BUFFER_SLACK) + BUFFER_SLACK);
     builder

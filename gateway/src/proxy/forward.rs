@@ -35,6 +35,8 @@ struct Progress<'a> {
     failed: Vec<Address>,
     /// Whether an attempt was made before: its further ones take new connections only.
     again: bool,
+    /// When the attempt began; the first one with the request, which saves a look at the clock.
+    begun: Instant,
 }
 
 impl Job<'_> {
@@ -42,19 +44,28 @@ impl Job<'_> {
     ///
     /// # Errors
     /// That of the last attempt.
-    pub(crate) async fn run(&self, mut outgoing: Outgoing, record: &mut Record) -> Result<Answer, Failure> {
-        let mut progress = Progress { budget: Budget::new(&self.route.retries), failed: Vec::new(), again: false };
+    pub(crate) async fn run(&self, outgoing: &mut Outgoing, record: &mut Record) -> Result<Answer, Failure> {
+        outgoing.keep_in(self.worker.kept.take());
+        let outcome = self.attempts(outgoing, record).await;
+        self.worker.kept.replace(outgoing.give_back());
+        outcome
+    }
+
+    async fn attempts(&self, outgoing: &mut Outgoing, record: &mut Record) -> Result<Answer, Failure> {
+        let (budget, begun) = (Budget::new(&self.route.retries), Instant::from_std(record.started()));
+        let mut progress = Progress { budget, failed: Vec::new(), again: false, begun };
         loop {
-            let picked = self.pick(&mut progress.failed)?;
+            let picked = self.pick(&mut progress)?;
             record.tried(&self.upstream.name, &picked.address);
-            let outcome = self.attempt(&picked, &mut outgoing, &progress).await;
+            let outcome = self.attempt(&picked, outgoing, &progress).await;
             if progress.again {
                 self.worker.metrics.retry(outcome_of(&outcome));
             }
-            if self.settles(&outcome, &mut progress, &outgoing) {
+            if self.settles(&outcome, &mut progress, outgoing) {
                 return outcome.map_err(|lost| lost.failure);
             }
             progress.again = true;
+            progress.begun = Instant::now();
             if !matches!(&outcome, Err(lost) if lost.stale) {
                 progress.failed.push(picked.address);
             }
@@ -62,12 +73,12 @@ impl Job<'_> {
     }
 
     /// An endpoint that has not failed this request; where all have, any.
-    fn pick(&self, failed: &mut Vec<Address>) -> Result<Picked, Failure> {
+    fn pick(&self, progress: &mut Progress<'_>) -> Result<Picked, Failure> {
         let mut balancer = self.worker.balancer.borrow_mut();
-        let (rules, now) = (&self.settings.upstream, std::time::Instant::now());
-        let first = balancer.pick(self.upstream, Choice { excluded: failed, rules, now });
+        let (rules, now) = (&self.settings.upstream, progress.begun.into_std());
+        let first = balancer.pick(self.upstream, Choice { excluded: &progress.failed, rules, now });
         let picked = first.or_else(|| {
-            failed.clear();
+            progress.failed.clear();
             balancer.pick(self.upstream, Choice { excluded: &[], rules, now })
         });
         picked.ok_or_else(|| Failure::new(Stage::Pick, Cause::NoEndpoint))
@@ -80,7 +91,7 @@ impl Job<'_> {
         let last = progress.again && progress.budget.is_last();
         let mut request = outgoing.request(body, last);
         self.upload.listen(&mut request);
-        Attempt { job: self, picked, fresh: progress.again }.make(request).await
+        Attempt { job: self, picked, fresh: progress.again, begun: progress.begun }.make(&mut Some(request)).await
     }
 
     /// True when `outcome` is what the client gets; else it takes another attempt from the budget.

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
-/// The headers that belong to one connection, whether `Connection` names them or not. Static, and touched only in one
-/// pass over the names that came: most messages have none of them.
+/// The headers that belong to one connection, whether `Connection` names them or not. Static, and touched only for a name
+/// of the length of one of them: most messages have none but `Connection`.
 static OF_ONE_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
@@ -17,6 +17,10 @@ static OF_ONE_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
 ];
+/// The lengths of those names, a bit for each.
+const LENGTHS: u64 = 1 << 2 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19;
+/// What came where `Connection` is all: it is the first of them.
+const ONLY_CONNECTION: u16 = 1;
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 const TE: HeaderValue = HeaderValue::from_static("te");
@@ -35,6 +39,13 @@ fn ends_here(name: &HeaderName) -> bool {
     OF_ONE_HOP.contains(name)
 }
 
+/// The headers that came of those that belong to one connection: a bit for each, by its place in the list.
+fn of_one_hop(headers: &HeaderMap) -> u16 {
+    let may_be = |name: &&HeaderName| name.as_str().len() < 64 && LENGTHS >> name.as_str().len() & 1 == 1;
+    let places = headers.keys().filter(may_be).filter_map(|name| OF_ONE_HOP.iter().position(|one| one == name));
+    places.fold(0, |bits, place| bits | 1 << place)
+}
+
 /// True for a header that says where a message goes or ends: `Connection` cannot name it away, and no route sets it.
 pub(crate) fn is_framing(name: &HeaderName) -> bool {
     ends_here(name) || *name == header::CONTENT_LENGTH || *name == header::TRAILER
@@ -42,12 +53,13 @@ pub(crate) fn is_framing(name: &HeaderName) -> bool {
 
 /// Takes the hop-by-hop headers out of a request, and says what they asked for.
 pub(crate) fn strip_request(headers: &mut HeaderMap, version: Version) -> Hop {
-    if !headers.keys().any(ends_here) {
+    let came = of_one_hop(headers);
+    if came == 0 || takes_plain_connection(headers, came) {
         return Hop::default();
     }
     let trailers = has_token(headers, &header::TE, b"trailers");
     let hop = Hop { upgrade: requested_upgrade(headers, version), trailers };
-    strip(headers);
+    strip(headers, came);
     hop
 }
 
@@ -62,7 +74,8 @@ pub(crate) struct UnknownCoding;
 /// Where its content is in another transfer coding than chunks alone.
 pub(crate) fn strip_response(headers: &mut HeaderMap) -> Result<(), UnknownCoding> {
     single_length(headers);
-    if !headers.keys().any(ends_here) {
+    let came = of_one_hop(headers);
+    if came == 0 || takes_plain_connection(headers, came) {
         return Ok(());
     }
     let understood =
@@ -70,7 +83,7 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) -> Result<(), UnknownCodin
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    strip(headers);
+    strip(headers, came);
     if understood { Ok(()) } else { Err(UnknownCoding) }
 }
 
@@ -132,20 +145,36 @@ fn requested_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValu
     (asked && !http2).then(|| protocol.clone())
 }
 
-fn strip(headers: &mut HeaderMap) {
+/// Takes out a `Connection` that is all that `came` and names no header: what most servers and many clients send. False
+/// where there is more to it; nothing is changed then.
+fn takes_plain_connection(headers: &mut HeaderMap, came: u16) -> bool {
+    let plain = |value: &HeaderValue| is_option(value.as_bytes());
+    if came != ONLY_CONNECTION || !headers.get_all(header::CONNECTION).iter().all(plain) {
+        return false;
+    }
+    headers.remove(header::CONNECTION);
+    true
+}
+
+/// Takes out the headers that `Connection` names, and those that `came`.
+fn strip(headers: &mut HeaderMap, came: u16) {
     for name in named_in_connection(headers) {
         headers.remove(name);
     }
-    for name in &OF_ONE_HOP {
+    for (_, name) in OF_ONE_HOP.iter().enumerate().filter(|(place, _)| came >> place & 1 == 1) {
         headers.remove(name);
     }
+}
+
+/// True for what stands in `Connection` and is no header's name.
+fn is_option(token: &[u8]) -> bool {
+    token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close")
 }
 
 /// The headers `Connection` names, but for those that the message cannot do without.
 fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
-    let plain = |t: &[u8]| !t.eq_ignore_ascii_case(b"close") && !t.eq_ignore_ascii_case(b"keep-alive");
-    let names = named.filter(|t| plain(t)).filter_map(|token| HeaderName::from_bytes(token).ok());
+    let names = named.filter(|token| !is_option(token)).filter_map(|token| HeaderName::from_bytes(token).ok());
     names.filter(|name| !is_framing(name) && *name != header::HOST).collect()
 }
 
@@ -182,6 +211,18 @@ mod tests {
         let mut headers = map(lines);
         strip_request(&mut headers, Version::HTTP_11);
         headers.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_header_of_one_connection_has_its_length_noted() {
+        assert_eq!(OF_ONE_HOP.iter().fold(0, |bits, name| bits | 1 << name.as_str().len()), LENGTHS);
+        assert_eq!(OF_ONE_HOP.iter().position(|name| *name == header::CONNECTION), Some(0));
+    }
+
+    #[test]
+    fn a_connection_that_is_kept_leaves_nothing_behind() {
+        assert_eq!(names_left(&[("host", "a"), ("connection", "Keep-Alive"), ("x-local", "1")]), ["host", "x-local"]);
+        assert_eq!(names_left(&[("connection", "close"), ("connection", "x-local"), ("x-local", "1")]), [""; 0]);
     }
 
     #[test]

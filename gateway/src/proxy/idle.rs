@@ -1,25 +1,24 @@
 //! The patience with a body that is silent.
 
 use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep};
+use crate::net::wheel::Alarm;
 
 /// Runs out when nothing has come for a while. It costs nothing while something is always there to be read.
 #[derive(Debug)]
 pub(crate) struct Idle {
     limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Alarm>,
     waiting: bool,
 }
 
 impl Idle {
     /// A patience of `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, timer: None, waiting: false }
+        Self { limit, alarm: None, waiting: false }
     }
 
     /// Something came: the wait, if there was one, is over.
@@ -34,19 +33,23 @@ impl Idle {
 
     /// Nothing is there: ready once that has been so for the limit.
     pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        if !self.waiting {
-            timer.as_mut().reset(Instant::now() + limit);
-            self.waiting = true;
+        let begins = !std::mem::replace(&mut self.waiting, true);
+        match &mut self.alarm {
+            Some(alarm) => {
+                if begins {
+                    alarm.reset(self.limit);
+                }
+                alarm.poll(cx)
+            }
+            None => self.alarm.insert(Alarm::after(self.limit)).poll(cx),
         }
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(5);

@@ -59,7 +59,7 @@ impl Record {
     /// Begins the record of the request `head`.
     pub(crate) fn begin(connection: &Rc<Connection>, head: &Parts) -> Self {
         let worker = connection.worker();
-        worker.metrics.active.increment(1.0);
+        worker.metrics.active.increment();
         connection.answers(true);
         let line = worker.access.enabled().then(|| Box::new(Line::new(head, connection.peer.client(&head.headers))));
         Self {
@@ -173,8 +173,8 @@ impl Drop for Record {
         let status = self.final_status();
         let error = self.final_error();
         let metrics = &self.connection.worker().metrics;
-        metrics.active.decrement(1.0);
-        metrics.request_duration.record(took.as_secs_f64());
+        metrics.active.decrement();
+        metrics.request_duration.record(took);
         metrics.bytes_in.increment(self.bytes_in());
         metrics.bytes_out.increment(self.bytes_out);
         if error == Some(CLIENT_CLOSED) {

@@ -40,7 +40,7 @@ pub(crate) async fn serve(
     let (accept, bodiless) = (head.headers.get(header::ACCEPT).cloned(), head.method == Method::HEAD);
     let mut exchange = Exchange::new(connection, &mut head, incoming);
     record.uploads(&exchange.upload);
-    let outcome = exchange.run(head, &mut record).await.unwrap_or_else(|failure| {
+    let outcome = exchange.run(&mut head, &mut record).await.unwrap_or_else(|failure| {
         record.failed(&failure);
         let pages = exchange.app.as_ref().map(|app| &app.spec.error_pages);
         Outcome::Answer(answer::to_failure(&failure, Form::accepted(accept.as_ref()), pages))
@@ -88,13 +88,13 @@ impl Exchange {
     }
 
     /// Admits and routes the request, and does what the route says.
-    async fn run(&mut self, mut head: Parts, record: &mut Record) -> Result<Outcome, Failure> {
-        let target = target::read(&head)?;
+    async fn run(&mut self, head: &mut Parts, record: &mut Record) -> Result<Outcome, Failure> {
+        let target = target::read(head)?;
         let path = target.path()?;
-        self.admit(&head)?;
+        self.admit(head)?;
         let app = route::find_app(self.connection.worker(), &target)?;
         self.app = Some(Arc::clone(&app));
-        let route = route::find_route(&app, &path, &head)?;
+        let route = route::find_route(&app, &path, head)?;
         record.routed(&app, route.name.as_ref());
         let matched = Matched { path: &path, route: &route.matches.path };
         let routed = Routed { app: &app, route, target: &target, matched };
@@ -102,10 +102,10 @@ impl Exchange {
             return Ok(Outcome::Answer(answer::options()));
         }
         match &route.action {
-            Action::Redirect(redirect) => self.redirect(redirect, &routed, &head).map(Outcome::Answer),
+            Action::Redirect(redirect) => self.redirect(redirect, &routed, head).map(Outcome::Answer),
             Action::Forward { to, rewrite } => {
-                let outgoing = self.outgoing(head, &routed, rewrite.as_ref())?;
-                self.forward(&routed, to, outgoing, record).await
+                let mut outgoing = self.outgoing(head, &routed, rewrite.as_ref())?;
+                self.forward(&routed, to, &mut outgoing, record).await
             }
         }
     }
@@ -137,7 +137,12 @@ impl Exchange {
         Ok(response)
     }
 
-    fn outgoing(&self, head: Parts, routed: &Routed<'_>, rewrite: Option<&PathRewrite>) -> Result<Outgoing, Failure> {
+    fn outgoing(
+        &self,
+        head: &mut Parts,
+        routed: &Routed<'_>,
+        rewrite: Option<&PathRewrite>,
+    ) -> Result<Outgoing, Failure> {
         let uri = rewrite::forwarded(routed.target, rewrite, &routed.matched)
             .ok_or_else(|| Failure::new(Stage::Route, Cause::BadRequest).because("the path cannot be rewritten"))?;
         let making = Making {
@@ -154,7 +159,7 @@ impl Exchange {
         &mut self,
         routed: &Routed<'_>,
         to: &[WeightedUpstream],
-        outgoing: Outgoing,
+        outgoing: &mut Outgoing,
         record: &mut Record,
     ) -> Result<Outcome, Failure> {
         let worker = Rc::clone(self.connection.worker());

@@ -4,7 +4,6 @@ use std::{
     io,
     rc::Rc,
     sync::{Arc, mpsc::SyncSender},
-    time::Duration,
 };
 
 use tokio::{
@@ -21,11 +20,10 @@ use super::{
     roster::Roster,
     workers::{Heartbeat, WorkerStart},
 };
-use crate::upstream::pool::{Pool, PoolSettings};
-
-/// How often a worker shows that it lives, lets go of an old table, and looks after its idle connections. A fraction of any deadline
-/// that a watchdog would set.
-const TICK: Duration = Duration::from_millis(250);
+use crate::{
+    net::wheel::{Driver, TICK},
+    upstream::pool::{Pool, PoolSettings},
+};
 
 /// Runs a worker until it has drained. Says by `ready` whether it could begin.
 pub(crate) fn run(start: WorkerStart, ready: &SyncSender<io::Result<()>>) {
@@ -98,14 +96,18 @@ struct Ticks {
     workers: usize,
 }
 
+/// Shows that the worker lives, wakes whose time is over, lets go of an old table, and looks after idle connections. A tick
+/// is a fraction of any deadline that a watchdog would set.
 async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, numbers: Ticks) {
     let connections = metrics::worker_connections(numbers.own);
     let mut departed = Departed::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let wheel = Driver::begin();
     loop {
         ticks.tick().await;
         heartbeat.beat();
+        wheel.tick();
         worker.refresh();
         worker.churn.tick(worker.open());
         connections.set(worker.open() as f64);

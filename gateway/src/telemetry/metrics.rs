@@ -4,21 +4,41 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::names;
+use super::{names, shares};
 
 /// Upper bounds of the histograms, in seconds: from a fast local answer to the default request timeout.
-const SECONDS: [f64; 16] =
+pub(super) const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// What can be read of the metrics. Clones read the same.
+#[derive(Clone)]
+pub struct Exposition(PrometheusHandle);
+
+impl Exposition {
+    /// Every metric in Prometheus' text format, the workers' shares included.
+    #[must_use]
+    pub fn render(&self) -> String {
+        shares::tell();
+        let mut text = self.0.render();
+        shares::write(&mut text);
+        text
+    }
+
+    /// Lets go of samples that are counted. See [`install`].
+    pub fn run_upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
 
 /// Installs the recorder of this process and describes every metric to it; a second call gives the same one.
 ///
-/// Whoever holds the handle calls `run_upkeep` every few seconds: histograms keep every sample until then (20 million of
-/// them were measured to take 318 MiB).
-pub fn install() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+/// Whoever holds it calls `run_upkeep` every few seconds: histograms keep every sample until then (20 million of them
+/// were measured to take 318 MiB), but for those in [`shares`].
+pub fn install() -> Exposition {
+    static HANDLE: OnceLock<Exposition> = OnceLock::new();
     let install = || {
         let recorder = recorder();
-        let handle = recorder.handle();
+        let handle = Exposition(recorder.handle());
         // ignored: only a recorder that is not ours can be there, as a test may have it, and then it stays
         let _ = metrics::set_global_recorder(recorder);
         names::describe();
@@ -27,7 +47,7 @@ pub fn install() -> PrometheusHandle {
     HANDLE.get_or_init(install).clone()
 }
 
-fn recorder() -> PrometheusRecorder {
+pub(super) fn recorder() -> PrometheusRecorder {
     let buckets = Matcher::Suffix("_seconds".to_owned());
     PrometheusBuilder::new()
         .set_buckets_for_metric(buckets, &SECONDS)

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod names;
+pub mod shares;
 
 mod lines;
 mod target;

@@ -70,16 +70,12 @@ pub const TAKEOVER_OUTCOMES: [&str; 2] = ["replaced", "refused"];
 /// Values of [`CLASS`].
 pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
-/// The class of a status, a value of [`CLASS`].
+/// The place of a status's class in [`CLASSES`].
 #[must_use]
-pub fn class(status: u16) -> &'static str {
+pub fn class(status: u16) -> usize {
     match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "other",
+        100..=599 => usize::from(status / 100 - 1),
+        _ => CLASSES.len() - 1,
     }
 }
 

@@ -5,7 +5,7 @@
 //! so this looks whether the answer is complete. A wrong guess costs 40 ms or a packet; hyper alone decides what the
 //! answer is.
 
-use memchr::memmem;
+use memchr::memchr_iter;
 
 /// The end of a chunked body without trailers.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -37,28 +37,42 @@ impl AnswerProgress {
         *self = match *self {
             Self::Done => Self::Done,
             Self::Head => Self::after_head(bytes),
-            Self::Length(left) => Self::after_body(left, bytes.len()),
-            Self::Chunked if bytes.ends_with(LAST_CHUNK) => Self::Done,
-            Self::Chunked => Self::Chunked,
+            body => body.after(bytes),
         };
         *self != Self::Done
     }
 
     /// A head that came in pieces is not put together: the rest of that answer counts as done.
     fn after_head(bytes: &[u8]) -> Self {
-        let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {
-            return if bytes.starts_with(b"HTTP/") { Self::Head } else { Self::Done };
-        };
-        let (head, body) = bytes.split_at(end + 4);
-        for line in head.split(|&byte| byte == b'\n') {
-            if let Some(length) = value_of(line, b"content-length:") {
-                return Self::after_body(number(length), body.len());
+        let mut body_is = Self::Done;
+        for end in memchr_iter(b'\n', bytes) {
+            let rest = bytes.get(end + 1..).unwrap_or_default();
+            if let Some(body) = rest.strip_prefix(b"\r\n") {
+                return body_is.after(body);
             }
-            if value_of(line, b"transfer-encoding:").is_some() {
-                return if body.ends_with(LAST_CHUNK) { Self::Done } else { Self::Chunked };
+            if body_is == Self::Done {
+                body_is = Self::said_by(rest);
             }
         }
-        Self::Done
+        if bytes.starts_with(b"HTTP/") { Self::Head } else { Self::Done }
+    }
+
+    /// What the line that `rest` begins with says of the body; done where it says nothing.
+    fn said_by(rest: &[u8]) -> Self {
+        match rest.first().map(u8::to_ascii_lowercase) {
+            Some(b'c') => value_of(rest, b"content-length:").map_or(Self::Done, |value| Self::Length(number(value))),
+            Some(b't') if value_of(rest, b"transfer-encoding:").is_some() => Self::Chunked,
+            _ => Self::Done,
+        }
+    }
+
+    /// After so much of the body.
+    fn after(self, body: &[u8]) -> Self {
+        match self {
+            Self::Length(left) => Self::after_body(left, body.len()),
+            Self::Chunked if body.ends_with(LAST_CHUNK) => Self::Done,
+            other => other,
+        }
     }
 
     fn after_body(left: u64, came: usize) -> Self {

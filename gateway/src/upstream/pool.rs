@@ -145,7 +145,8 @@ where
     #[must_use]
     pub fn new(settings: PoolSettings) -> Self {
         let mut http = Builder::new();
-        // Head and small body are laid out in one buffer and leave in one write.
+        // Head and body are laid out in one buffer and leave in one write. The copy of a large body costs less, over all
+        // requests, than the list of slices that hyper would go through for every head.
         http.writev(false);
         // RFC 9112, 5.1: a proxy takes white space before a colon out of an answer.
         http.allow_spaces_after_header_name_in_responses(true);
