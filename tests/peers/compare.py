@@ -8,12 +8,13 @@ README.md beside this file says how to read it. Tables go to stdout, progress to
 
 import argparse
 import sys
+import time
 from dataclasses import dataclass
 
 import split_post
 from idle import kib_per_connection
 from lab import Lab, machine, median, need, pace, say, spread, wrk
-from peers import APPS, START, installed, start
+from peers import APPS, START, installed, start, versions
 
 BASE = "haproxy"
 
@@ -106,7 +107,7 @@ def traffic(peers, options):
     turns = {name: [p for p in peers if p.target(TRAFFIC[name].unix)] for name in works}
     turns = {name: able for name, able in turns.items() if able}
     if not turns:
-        return
+        return {}
     runs = rounds(options.rounds, turns, lambda peer, name: measure(peer, TRAFFIC[name], options))
     print(f"| work | proxy | requests/s | CPU us/request | CPU, {BASE} = 1.00 (least, most) | p50 | p99 | p99.9 ms |")
     print("|---" * 8 + "|")
@@ -118,7 +119,18 @@ def traffic(peers, options):
             times = " | ".join(f"{median([r[p] for r in own]):.2f}" for p in ("p50", "p99", "p999"))
             print(f"| {TRAFFIC[name].title} | {peer.name} | {rate:.0f} | {cpu:.1f} | {ratio} | {times} |")
     rss = ", ".join(f"{p.name} {p.rss_mib():.0f}" for p in peers)
-    print(f"\nResident memory after it, MiB: {rss}\n", flush=True)
+    print(f"\nResident memory after it, MiB: {rss}", flush=True)
+    return {p.name: sum(r["requests"] for (_, name), own in runs.items() if name == p.name for r in own) for p in peers}
+
+
+def logged(access, requests):
+    """Who cannot keep up drops lines, which is cheaper than to write them."""
+    shares = []
+    for name, count in requests.items():
+        with open(access(name), "rb") as file:
+            lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        shares.append(f"{name} {lines / count:.2f}")
+    print("Lines of access logs for each request: " + ", ".join(shares))
 
 
 def posts(peers, options):
@@ -155,11 +167,16 @@ def main():
     with Lab() as lab:
         lab.upstream()
         log = f"access log {options.access}, {options.threads} thread(s) each"
-        print(f"{machine()}; {options.rounds} rounds of {options.seconds} s; {log}; {APPS} apps in holdgate, one in its peers\n")
-        # A file each: what one writes must not be rotated, or be in another's page cache.
+        print(f"{machine()}; {versions(names)}; {options.rounds} rounds of {options.seconds} s; {log};")
+        print(f"{APPS} apps in holdgate, one in its peers; fixed rate: {options.rate} a second\n")
         access = lambda name: lab.folder / f"{name}.access" if options.access == "on" else None
         peers = [start(lab, name, options.threads, access(name)) for name in names]
-        traffic(peers, options)
+        requests = traffic(peers, options)
+        if options.access == "on" and requests:
+            # Written a moment after the answer.
+            time.sleep(2)
+            logged(access, requests)
+        print()
         if "post" in options.work:
             posts(peers, options)
         for peer in peers:

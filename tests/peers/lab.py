@@ -220,10 +220,23 @@ class Peer:
 
 def pace(target, rate, seconds, connections=64, path="/"):
     """Small GETs at a fixed rate, and how long they took in milliseconds: see pace.rs, which is built when needed."""
+    (told,) = pace_by_interval(target, rate, seconds, seconds, connections, path)
+    return told
+
+
+def pace_by_interval(target, rate, seconds, interval, connections=64, path="/"):
+    """The same, told for each interval as it ends."""
     port, host = target
-    arguments = [f"127.0.0.1:{port}", host, path, rate, connections, seconds]
+    arguments = [f"127.0.0.1:{port}", host, path, rate, connections, seconds, interval]
     command = [pace_program(), *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=seconds + 60).stdout)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield from map(json.loads, process.stdout)
+        finally:
+            process.terminate()
+    # Ended by us or by itself; a request that failed is 1.
+    if process.returncode == 1:
+        raise SystemExit("requests at a fixed rate failed")
 
 
 def pace_program():

@@ -3,6 +3,8 @@
 //!
 //! The rate is kept whatever the answers do: a request that is due while its connection still waits counts from when it was
 //! due, so that a stall is seen in full. One that was due while this program slept counts from when it was sent.
+//! `{N}` in HOST is one of 0..N for each request, drawn evenly: requests of many apps.
+//!
 //! Built with `rustc -O`, without dependencies; a thread for each connection.
 
 use std::{
@@ -26,21 +28,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (rate, connections, seconds): (f64, u32, f64) = (rate.parse()?, connections.parse()?, seconds.parse()?);
     let interval: f64 = interval.first().map_or(Ok(seconds), |i| i.parse())?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let requests = Requests::of(host, path)?;
     let start = Instant::now() + Duration::from_millis(50);
     let end = start + Duration::from_secs_f64(seconds);
     let step = Duration::from_secs_f64(f64::from(connections) / rate);
 
     let mut all: Vec<Times> = Vec::new();
     for n in 0..connections {
-        let (times, request) = (Times::default(), request.clone());
+        let (times, requests) = (Times::default(), requests.begun_at(n));
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         all.push(times.clone());
         let first = start + step * n / connections;
         thread::spawn(move || {
-            if let Err(error) = requests(stream, request.as_bytes(), first, step, end, &times) {
+            if let Err(error) = send(stream, requests, first, step, end, &times) {
                 eprintln!("pace: connection {n}: {error}");
                 std::process::exit(1);
             }
@@ -58,16 +60,53 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn requests(
+/// What is sent, without end.
+#[derive(Clone)]
+struct Requests {
+    before: String,
+    after: String,
+    apps: Option<u64>,
+    seed: u64,
+}
+
+impl Requests {
+    fn of(host: &str, path: &str) -> Result<Self, Box<dyn Error>> {
+        let text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let Some((before, (apps, after))) = text.split_once('{').and_then(|(b, rest)| Some((b, rest.split_once('}')?)))
+        else {
+            return Ok(Self { before: text, after: String::new(), apps: None, seed: 0 });
+        };
+        Ok(Self { before: before.into(), after: after.into(), apps: Some(apps.parse()?), seed: 0 })
+    }
+
+    fn begun_at(&self, n: u32) -> Self {
+        Self { seed: u64::from(n) + 1, ..self.clone() }
+    }
+
+    fn write_to(&mut self, request: &mut String) {
+        request.clear();
+        request.push_str(&self.before);
+        if let Some(apps) = self.apps {
+            // Xorshift: no more is asked of it than that it does not repeat soon.
+            self.seed ^= self.seed << 13;
+            self.seed ^= self.seed >> 7;
+            self.seed ^= self.seed << 17;
+            request.push_str(&(self.seed % apps).to_string());
+        }
+        request.push_str(&self.after);
+    }
+}
+
+fn send(
     mut stream: TcpStream,
-    request: &[u8],
+    mut requests: Requests,
     first: Instant,
     step: Duration,
     end: Instant,
     times: &Mutex<Vec<u32>>,
 ) -> Result<(), Box<dyn Error>> {
     let mut due = first;
-    let mut buffer = vec![0; 64 << 10];
+    let (mut buffer, mut request) = (vec![0; 64 << 10], String::new());
     while due < end {
         let early = due.saturating_duration_since(Instant::now());
         let from = if early.is_zero() {
@@ -76,7 +115,8 @@ fn requests(
             thread::sleep(early);
             Instant::now()
         };
-        stream.write_all(request)?;
+        requests.write_to(&mut request);
+        stream.write_all(request.as_bytes())?;
         answer(&mut stream, &mut buffer)?;
         times.lock().expect("no holder panics").push(u32::try_from(from.elapsed().as_micros())?);
         due += step;

@@ -1,9 +1,11 @@
 """The proxies that are compared. Each is started with a template of conf/, on one route to the common upstream; Holdgate
 as a whole gateway with its defaults and 100,000 apps."""
 
+import re
 import shutil
+import subprocess
 
-from lab import Peer, free_port, say
+from lab import HERE, Peer, free_port, say
 
 APPS = 100_000
 
@@ -62,6 +64,12 @@ START = {
     "caddy": (caddy, "caddy"),
     "pingora": (pingora, "pingora-peer"),
 }
+VERSION = {
+    "haproxy": ["haproxy", "-v"],
+    "nginx": ["nginx", "-v"],
+    "envoy": ["envoy", "--version"],
+    "caddy": ["caddy", "version"],
+}
 
 
 def installed(wanted):
@@ -71,6 +79,18 @@ def installed(wanted):
         if name not in here:
             say(f"left out: {name} ({START[name][1]} is not installed, see tests/peers/install)")
     return here
+
+
+def versions(names):
+    """Of those that tell theirs; the first number that looks like one."""
+    told = []
+    for name in names:
+        if name in VERSION:
+            said = subprocess.run(VERSION[name], capture_output=True, text=True, timeout=30)
+            told.append(f"{name} {(re.search(r'[0-9]+[.][0-9.]*[0-9]', said.stdout + said.stderr) or ['?'])[0]}")
+    if "pingora" in names:
+        told.append("pingora " + re.search(r'name = "pingora"\nversion = "(.*)"', (HERE / "pingora" / "Cargo.lock").read_text())[1])
+    return ", ".join(told)
 
 
 def start(lab, name, threads=1, access=None):
