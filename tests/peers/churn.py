@@ -86,13 +86,15 @@ def main():
         gateway = lab.gateway(lab.configuration(url(desk.port)))
         wait_for("the gateway to follow", lambda: desk.generation in desk.followed, 30)
         rate = options.rate or int(wrk(gateway.target(), "/", 64, 2)["requests"] / 4)
-        print(f"{machine()}; {options.rounds} rounds of {options.seconds:g} s a phase; {rate} requests/s; {options.apps} apps;")
+        rounds = f"{options.rounds} rounds of {options.seconds:g} s a phase"
+        print(f"{machine()}; {rounds}; {rate} requests/s; {options.apps} apps;")
         print(f"replaced: every {options.every:g} s; updates: {options.updates} a second\n", flush=True)
         runs = {phase: [] for phase in PHASES}
         for n in range(options.rounds):
             for phase in list(PHASES)[n % 3 :] + list(PHASES)[: n % 3]:
                 runs[phase].append(measure(gateway, desk, phase, rate, options))
-    print("| table | p50 | p99 | p99.9 ms | p99, quiet = 1.00 (least, most) | p99.9, quiet = 1.00 | CPU, % of a core |\n" + "|---" * 7 + "|")
+    print("| table | p50 | p99 | p99.9 ms | p99, quiet = 1.00 (least, most) | p99.9, quiet = 1.00 | CPU, % of a core |")
+    print("|---" * 7 + "|")
     for phase, own in runs.items():
         times = " | ".join(f"{median([r[p] for r in own]):.2f}" for p in ("p50", "p99", "p999"))
         ratios = " | ".join(spread([a[p] / b[p] for a, b in zip(own, runs["quiet"])]) for p in ("p99", "p999"))
