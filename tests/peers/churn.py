@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Latency while the table changes: quiet, then while all 100,000 apps are replaced every two seconds, then while 1,000 one-app
-updates a second arrive, at half of what the gateway can do. Interleaved rounds, medians, and ratios to quiet in the same
-round. Requests go to 1,000 of the apps.
+updates a second arrive; the gateway's worker is busy half of the time. Interleaved rounds, medians, and ratios to quiet in
+the same round. Requests go to 1,000 of the apps.
 
 usage: churn.py [--rounds 5] [--seconds 20] [--rate N] [--apps 100000] [--updates 1000] [--every 2]
 """
@@ -11,7 +11,7 @@ import threading
 import time
 
 from desk import Desk
-from lab import Lab, machine, median, need, pace, say, spread, url, wait_for, wrk
+from lab import Lab, half_load, machine, median, need, pace, say, spread, url, wait_for
 
 ASKED = 1000
 # Changes are published so often; a gateway asks at most five times a second.
@@ -75,17 +75,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20, help="of each phase in a round")
-    parser.add_argument("--rate", type=int, help="requests a second; default: half of what it can do")
+    parser.add_argument("--rate", type=int, help="requests a second; default: that at which its worker is busy half of the time")
     parser.add_argument("--apps", type=int, default=100_000)
     parser.add_argument("--updates", type=int, default=1000, help="a second")
     parser.add_argument("--every", type=float, default=2, help="seconds between two tables")
     options = parser.parse_args()
-    need("nginx", "wrk")
+    need("nginx")
     with Lab() as lab:
         desk = Desk(options.apps, f"127.0.0.1:{lab.upstream()}")
         gateway = lab.gateway(lab.configuration(url(desk.port)))
         wait_for("the gateway to follow", lambda: desk.generation in desk.followed, 30)
-        rate = options.rate or int(wrk(gateway.target(), "/", 64, 2)["requests"] / 4)
+        rate = options.rate or half_load(gateway)
         rounds = f"{options.rounds} rounds of {options.seconds:g} s a phase"
         print(f"{machine()}; {rounds}; {rate} requests/s; {options.apps} apps;")
         print(f"replaced: every {options.every:g} s; updates: {options.updates} a second\n", flush=True)

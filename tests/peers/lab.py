@@ -239,6 +239,17 @@ def pace_by_interval(target, rate, seconds, interval, connections=64, path="/"):
         raise SystemExit("requests at a fixed rate failed")
 
 
+def half_load(peer, threads=1):
+    """The rate at which each of its threads is busy half of the time. (Half of what wrk gets is more than that: at saturation
+    requests come in batches, which cost less each.)"""
+    rate = 2000
+    for _ in range(3):
+        before = peer.cpu_seconds()
+        pace(peer.target(), rate, 2)
+        rate = int(rate * threads / (peer.cpu_seconds() - before))
+    return rate
+
+
 def pace_program():
     source, program = HERE / "pace.rs", FETCHED / "pace"
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
