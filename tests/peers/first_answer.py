@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from lab import HOLDGATE, HOST, Lab, answer, machine, median, need, wait_for
+from lab import HOLDGATE, HOST, Lab, answer, machine, median, need, url, wait_for
 
 EPOCH = "01BENCH"
 
@@ -69,9 +69,9 @@ def main():
     need("nginx")
     with Lab() as lab:
         upstream = lab.upstream()
-        configuration = lab.configuration("http://127.0.0.1:1")
+        configuration = lab.configuration(url(1))
         took, imported = prepare(lab, configuration, apps, upstream)
-        state = lab.folder / "state"
+        state = configuration.parent / "state"
         size = sum(f.stat().st_size for f in state.iterdir())
         times, memory = [], []
         for _ in range(rounds):

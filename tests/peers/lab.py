@@ -1,7 +1,7 @@
 """Starts Holdgate, its peers and their common upstream on loopback, and reads what they cost.
 
-Every process has an owner that ends it, every loop a bound. Needs nginx, haproxy and wrk (Debian packages), and a
-release build: cargo build --release -p holdgate
+Every process has an owner that ends it, every loop a bound. tests/peers/install fetches the peers; Holdgate is
+target/release/holdgate or HOLDGATE_BIN: cargo build --release -p holdgate
 """
 
 import contextlib
@@ -9,6 +9,8 @@ import json
 import os
 import pathlib
 import re
+import resource
+import shutil
 import socket
 import statistics
 import subprocess
@@ -18,10 +20,13 @@ import time
 import urllib.error
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-HOLDGATE = os.environ.get("HOLDGATE_BIN", str(ROOT / "target" / "release" / "holdgate"))
-TICK = os.sysconf("SC_CLK_TCK")
-HOST = "app-0.test"
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+FETCHED = pathlib.Path(os.environ.get("PEERS_DIR", ROOT / "target" / "peers"))
+# Taken out of the environment: a variable of this prefix that is no key is an error of the gateway's.
+HOLDGATE = os.environ.pop("HOLDGATE_BIN", str(ROOT / "target" / "release" / "holdgate"))
+HOST, UNIX_HOST = "app-0.test", "unix.test"
+os.environ["PATH"] = f"{FETCHED}:{os.environ['PATH']}:/usr/sbin"
 
 
 def free_port():
@@ -68,18 +73,33 @@ def end(process):
         process.wait()
 
 
+def raise_descriptors(wanted=65536):
+    """As many open descriptors as are allowed, for this process and what it starts."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limits in ((wanted, max(wanted, hard)), (hard, hard)):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            return limits[0]
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 class Lab(contextlib.ExitStack):
     """A folder and the processes in it; all end with it."""
 
     def __enter__(self):
         super().__enter__()
+        self.descriptors = raise_descriptors()
         self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="holdgate-peers-")))
+        self.socket = self.folder / "upstream.sock"
+        self.source = None
         return self
 
-    def run(self, *command, env=None):
-        log = open(self.folder / "log", "ab")
-        process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-
+    def run(self, *command, env=None, stdout=None):
+        """A process that ends with the lab; what it says goes to `log` in its folder."""
+        with open(self.folder / "log", "ab") as log, open(stdout or self.folder / "log", "ab") as out:
+            variables = {**os.environ, **(env or {})}
+            command = [str(c) for c in command]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=variables)
         self.callback(end, process)
         return process
 
@@ -89,113 +109,163 @@ class Lab(contextlib.ExitStack):
         path.write_text(text)
         return path
 
-    def nginx(self, name, http):
-        path = self.write(
-            f"{name}/nginx.conf",
-            f"daemon off; {'user root; ' if os.getuid() == 0 else ''}worker_processes 1; pid {self.folder}/{name}/pid; error_log {self.folder}/{name}/err;\n"
-            "worker_rlimit_nofile 16384;\nevents { worker_connections 8192; }\n"
-            f"http {{ access_log off; keepalive_requests 1000000000; tcp_nodelay on;\n"
-            + "".join(f"{k}_temp_path {self.folder}/{name};\n" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-            + f"{http} }}\n",
-        )
-        return self.run("nginx", "-p", self.folder / name, "-c", path, "-e", self.folder / name / "err")
+    def conf(self, template, folder, **values):
+        """conf/TEMPLATE with each @NAME@ filled in, in a folder of its own."""
+        values = {"folder": self.folder / folder, "socket": self.socket, **values}
+        values["user"] = "user root;" if os.getuid() == 0 else ""
+        text = (HERE / "conf" / template).read_text()
+        text = re.sub("@([A-Z_]+)@", lambda name: str(values[name[1].lower()]), text)
+        return self.write(f"{folder}/{template}", text)
 
     def upstream(self):
         """nginx answering 2 bytes, 64 KiB or 1 MiB; what every proxy here forwards to."""
-        port = free_port()
         www = self.folder / "www"
         www.mkdir()
         for name, size in (("64k", 64 << 10), ("1m", 1 << 20)):
             (www / name).write_bytes(b"x" * size)
-        self.nginx(
-            "upstream",
-            f"sendfile on; server {{ listen 127.0.0.1:{port} backlog=4096; root {www};"
-            ' location = / { return 200 "ok"; } }',
-        )
-        wait_for("the upstream", lambda: listens(port))
-        return port
+        self.upstream_port = free_port()
+        path = self.conf("upstream.conf", "upstream", port=self.upstream_port, www=www)
+        self.run("nginx", "-p", path.parent, "-c", path, "-e", path.parent / "err")
+        wait_for("the upstream", lambda: listens(self.upstream_port))
+        return self.upstream_port
 
-    def peer_nginx(self, upstream):
-        port = free_port()
-        process = self.nginx(
-            "peer",
-            f"upstream up {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}\n"
-            f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://up; proxy_http_version 1.1;"
-            ' proxy_set_header Connection ""; proxy_set_header Host $host;'
-            " proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } }",
-        )
-        wait_for("nginx", lambda: answer(port))
-        return Peer("nginx", port, process)
+    def apps(self, count):
+        """A folder with one file of `count` apps, all on the upstream, and one more on its Unix socket."""
+        apps = {f"app-{n}": app([f"app-{n}.test"], f"127.0.0.1:{self.upstream_port}") for n in range(count)}
+        apps["unix"] = app([UNIX_HOST], f"unix:{self.socket}")
+        return self.write("apps/apps.json", json.dumps({"apps": apps})).parent
 
-    def peer_haproxy(self, upstream):
-        port = free_port()
-        path = self.write(
-            "haproxy.cfg",
-            "global\n nbthread 1\n maxconn 8000\n"
-            "defaults\n mode http\n timeout connect 1s\n timeout client 60s\n timeout server 60s\n"
-            " option forwardfor\n http-reuse always\n"
-            f"frontend f\n bind 127.0.0.1:{port} backlog 4096\n default_backend b\n"
-            f"backend b\n server s 127.0.0.1:{upstream} pool-max-conn 256\n",
-        )
-        process = self.run("haproxy", "-db", "-f", path)
-        wait_for("haproxy", lambda: answer(port))
-        return Peer("haproxy", port, process)
+    def orchestrator(self, count):
+        """The small orchestrator over so many apps, started once; how the gateway's configuration names it."""
+        if not self.source:
+            port = free_port()
+            self.run(HOLDGATE, "orchestrator", "--apps", self.apps(count), "--listen", f"127.0.0.1:{port}")
+            wait_for("the orchestrator", lambda: listens(port))
+            self.source = url(port)
+        return self.source
 
-    def apps(self, count, upstream):
-        """A folder with one file of `count` apps, all on `upstream`."""
-        document = {
-            f"app-{n}": {"hosts": [f"app-{n}.test"], "endpoints": [f"127.0.0.1:{upstream}"]} for n in range(count)
-        }
-        return self.write("apps/apps.json", json.dumps({"apps": document})).parent
-
-    def configuration(self, url, workers=1, access="off"):
+    def configuration(self, source, threads=1, access="off", folder="holdgate"):
+        """The gateway's; its ports are `web` and `admin`."""
         self.web, self.admin = free_port(), free_port()
-        return self.write(
-            "holdgate.toml",
-            f'state_dir = "{self.folder}/state"\n[gateway]\nworkers = {workers}\n'
-            f'[[listener]]\nname = "web"\naddress = "127.0.0.1:{self.web}"\n'
-            f'[admin]\naddress = "127.0.0.1:{self.admin}"\n'
-            f'[orchestrator]\nkind = "http"\nurl = "{url}"\nstable_for = "1s"\ncheck_every = "500ms"\n'
-            f'[log]\naccess = "{access}"\n',
-        )
-
-    def orchestrator(self, apps):
-        port = free_port()
-        process = self.run(HOLDGATE, "orchestrator", "--apps", apps, "--listen", f"127.0.0.1:{port}")
-        wait_for("the orchestrator", lambda: listens(port))
-        return process, f"http://127.0.0.1:{port}"
+        ports = {"port": self.web, "admin": self.admin}
+        return self.conf("holdgate.toml", folder, source=source, threads=threads, access=access, **ports)
 
     def run_gateway(self, configuration):
-        return Peer("holdgate", self.web, self.run(HOLDGATE, "run", "--config", configuration))
+        process = self.run(HOLDGATE, "run", "--config", configuration)
+        return Peer("holdgate", self.web, process, UNIX_HOST)
 
     def gateway(self, configuration):
-        peer = self.run_gateway(configuration)
-        wait_for("holdgate", lambda: answer(self.web) == 200, 120)
+        return self.serving(self.run_gateway(configuration))
+
+    def serving(self, peer):
+        """The peer, once it answers; the log's end where it has ended instead."""
+
+        def answers():
+            if peer.process.poll() is not None:
+                raise SystemExit(f"{peer.name} has ended:\n{(self.folder / 'log').read_text()[-2000:]}")
+            return answer(peer.port) == 200
+
+        wait_for(peer.name, answers, 120)
         return peer
 
 
+def app(hosts, endpoint):
+    return {"hosts": hosts, "endpoints": [endpoint]}
+
+
+def url(port):
+    return f'kind = "http"\nurl = "http://127.0.0.1:{port}"'
+
+
 class Peer:
-    def __init__(self, name, port, process):
+    """A running proxy: its port, and how to have it forward to the upstream's Unix socket."""
+
+    def __init__(self, name, port, process, unix_host=None, unix_port=None):
         self.name, self.port, self.process = name, port, process
+        self.unix = (unix_port or port, unix_host or HOST) if unix_host or unix_port else None
+
+    def target(self, unix=False):
+        """Port and Host, or None where it has no route to a Unix socket."""
+        return self.unix if unix else (self.port, HOST)
+
+    def end(self):
+        end(self.process)
 
     def pids(self):
         children = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout.split()
         return [self.process.pid, *map(int, children)]
 
     def cpu_seconds(self):
+        """Time on a CPU of all its threads, by the scheduler's clock."""
         total = 0
         for pid in self.pids():
-            with contextlib.suppress(OSError):
-                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / TICK
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    total += int(task.read_text().split()[0])
+        return total / 1e9
 
-    def rss_mib(self):
+    def rss_kib(self):
         total = 0
         for pid in self.pids():
             with contextlib.suppress(OSError):
                 total += int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
-        return total / 1024
+        return total
+
+    def rss_mib(self):
+        return self.rss_kib() / 1024
+
+    def open_descriptors(self):
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())
+
+
+def pace(target, rate, seconds, connections=64, path="/"):
+    """Small GETs at a fixed rate, and how long they took in milliseconds: see pace.rs, which is built when needed."""
+    (told,) = pace_by_interval(target, rate, seconds, seconds, connections, path)
+    return told
+
+
+def pace_by_interval(target, rate, seconds, interval, connections=64, path="/"):
+    """The same, told for each interval as it ends."""
+    port, host = target
+    arguments = [f"127.0.0.1:{port}", host, path, rate, connections, seconds, interval]
+    command = [pace_program(), *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield from map(json.loads, process.stdout)
+        finally:
+            process.terminate()
+    # Ended by us or by itself; a request that failed is 1.
+    if process.returncode == 1:
+        raise SystemExit("requests at a fixed rate failed")
+
+
+def half_load(peer, threads=1):
+    """The rate at which each of its threads is busy half of the time. (Half of what wrk gets is more than that: at saturation
+    requests come in batches, which cost less each.)"""
+    rate = 2000
+    for _ in range(3):
+        before = peer.cpu_seconds()
+        pace(peer.target(), rate, 2)
+        rate = int(rate * threads / (peer.cpu_seconds() - before))
+    return rate
+
+
+def pace_program():
+    source, program = HERE / "pace.rs", FETCHED / "pace"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        FETCHED.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["rustc", "--edition", "2024", "-O", "-o", program, source], check=True)
+    return str(program)
+
+
+def wrk(target, path, connections, seconds, fresh=False, threads=1):
+    """Requests as fast as they are answered; a connection each where `fresh`."""
+    port, host = target
+    headers = ["-H", f"Host: {host}"] + (["-H", "Connection: close"] if fresh else [])
+    sized = [f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", HERE / "conf" / "wrk.lua"]
+    command = ["wrk", *sized, *headers, f"http://127.0.0.1:{port}{path}"]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
+    return json.loads(out.splitlines()[-1])
 
 
 def machine():
@@ -207,9 +277,19 @@ def median(values):
     return statistics.median(values)
 
 
+def spread(values, digits=2):
+    """Median, least and most, as they stand in a table."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f}, {max(values):.{digits}f})"
+
+
+def say(text):
+    """Progress; tables go to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def need(*programs):
-    missing = [p for p in programs if subprocess.run(["which", p], capture_output=True).returncode]
+    missing = [p for p in programs if not shutil.which(p)]
     if missing:
-        sys.exit(f"needed: {' '.join(missing)} (Debian packages of these names)")
+        sys.exit(f"needed: {' '.join(missing)} (tests/peers/install)")
     if not pathlib.Path(HOLDGATE).exists():
         sys.exit(f"needed: {HOLDGATE} (cargo build --release -p holdgate)")

@@ -1,42 +1,20 @@
 #!/usr/bin/env python3
 """A POST whose head and body come in two small writes, to an app that answers when the body is complete (outage D).
 
-For the client with Nagle on and off, on kept and on new connections: p50 and p99 in milliseconds, straight to the app,
-through Holdgate, nginx and haproxy, interleaved. 40 ms is what Nagle against a delayed ACK costs.
+For the client with Nagle on and off, on kept and on new connections: p50 and p99 in milliseconds, straight to the app and
+through each proxy, interleaved. 40 ms is what Nagle against a delayed ACK costs.
 
-usage: split_post.py [REQUESTS=500]
+usage: split_post.py [REQUESTS=500] [PEERS=holdgate,nginx,haproxy]
 """
 
-import http.server
 import socket
 import sys
-import threading
 import time
 
 from lab import HOST, Lab, Peer, machine, need
+from peers import installed, start
 
-HEAD = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\n".encode()
-
-
-class App(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.do_POST()
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    def log_message(self, *_):
-        pass
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        """A connection that its client closed is no news."""
+PATH = "/post"
 
 
 def connect(port, nagle):
@@ -45,9 +23,9 @@ def connect(port, nagle):
     return s
 
 
-def post(s):
+def post(s, host):
     start = time.perf_counter()
-    s.sendall(HEAD)
+    s.sendall(f"POST {PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\n".encode())
     s.sendall(b"hello")
     data = b""
     while not data.endswith(b"\r\n\r\nok"):
@@ -58,13 +36,14 @@ def post(s):
     return (time.perf_counter() - start) * 1000
 
 
-def measure(port, nagle, kept, requests):
+def measure(port, nagle, kept, requests, host=HOST):
+    """p50 and p99 in milliseconds."""
     times, s = [], connect(port, nagle)
     for _ in range(requests):
         if not kept:
             s.close()
             s = connect(port, nagle)
-        times.append(post(s))
+        times.append(post(s, host))
     s.close()
     times.sort()
     return times[len(times) // 2], times[len(times) * 99 // 100]
@@ -72,14 +51,10 @@ def measure(port, nagle, kept, requests):
 
 def main():
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    need("nginx", "haproxy")
-    app = Server(("127.0.0.1", 0), App)
-    threading.Thread(target=app.serve_forever, daemon=True).start()
-    upstream = app.server_address[1]
+    names = (sys.argv[2] if len(sys.argv) > 2 else "holdgate,nginx,haproxy").split(",")
+    need("nginx")
     with Lab() as lab:
-        _, url = lab.orchestrator(lab.apps(10_000, upstream))
-        peers = [Peer("straight", upstream, None), lab.gateway(lab.configuration(url))]
-        peers += [lab.peer_nginx(upstream), lab.peer_haproxy(upstream)]
+        peers = [Peer("straight", lab.upstream(), None)] + [start(lab, name) for name in installed(names)]
         print(f"{machine()}; {requests} requests each; milliseconds\n")
         print("| client | connections | " + " | ".join(f"{p.name} p50 / p99" for p in peers) + " |")
         print("|---" * (2 + len(peers)) + "|")
@@ -89,4 +64,5 @@ def main():
                 print(f"| Nagle {'on' if nagle else 'off'} | {'kept' if kept else 'new'} | " + " | ".join(cells) + " |", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
