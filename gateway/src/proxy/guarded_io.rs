@@ -136,7 +136,7 @@ impl GuardedIo {
         &self.stream
     }
 
-    /// True between two messages, with nothing of the next one read: the connection may be parked or closed.
+    /// True between two messages, with nothing of the next one read but for an empty line.
     #[must_use]
     pub fn between_messages(&self) -> bool {
         self.framing.between_messages()
