@@ -11,6 +11,7 @@ pub mod demo;
 pub mod drain;
 pub mod net;
 pub mod orchestrator;
+pub mod priority;
 pub mod proxy;
 pub mod readiness;
 pub mod subscription;

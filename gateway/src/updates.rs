@@ -28,7 +28,10 @@ use routing_cache::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock;
+use crate::{
+    clock,
+    priority::{self, stand_back},
+};
 use usage::Usage;
 use worker::Worker;
 
@@ -85,7 +88,10 @@ impl Updates {
         let usage = Usage::new(updater.config().limits, reader, state_dir.to_owned());
         let worker = Worker::new(updater, usage, clock::now());
         let updates = Self { jobs, shared: Arc::clone(&worker.shared), archive };
-        let run = move || runtime.block_on(worker.run(inbox));
+        let run = move || {
+            stand_back(priority::CONTROL);
+            runtime.block_on(worker.run(inbox));
+        };
         Ok((updates, thread::Builder::new().name("updater".into()).spawn(run)?))
     }
 

@@ -28,6 +28,7 @@ pub const ROUTING_CACHE: Floors = &[
 pub const GATEWAY: Floors = &[
     ("config", 0),
     ("clock", 0),
+    ("priority", 0),
     ("telemetry", 1),
     ("net", 1),
     ("readiness", 1),

@@ -15,6 +15,7 @@ use crate::{
         Client, FileClient, HttpClient,
         http::{ClientError, Deadlines, HttpOptions},
     },
+    priority::{self, stand_back},
     readiness::Latch,
     subscription::{self, SubscriptionOptions},
     updates::Updates,
@@ -44,7 +45,11 @@ impl Control {
     /// Nobody waits for its end: what is under way then is asked for again by the next process.
     pub(super) fn start(self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("control".into()).spawn(move || runtime.block_on(self.follow())).map(drop)
+        let run = move || {
+            stand_back(priority::CONTROL);
+            runtime.block_on(self.follow());
+        };
+        std::thread::Builder::new().name("control".into()).spawn(run).map(drop)
     }
 
     async fn follow(mut self) {

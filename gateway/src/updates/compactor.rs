@@ -12,8 +12,8 @@ use routing_cache::{
 };
 use tokio::sync::oneshot;
 
-/// How much a compaction stands back behind the threads that serve. Source: sched(7), nice values go to 19.
-const NICENESS: i32 = 10;
+use crate::priority::{BACKGROUND, stand_back};
+
 /// Before another one is tried after one that broke.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
 
@@ -48,7 +48,7 @@ impl Compactor {
     fn run(&mut self, work: impl FnOnce() -> Compacted + Send + 'static, now: Now) {
         let (done, result) = oneshot::channel();
         let run = move || {
-            stand_back();
+            stand_back(BACKGROUND);
             // ignored: the updater has ended, and what was made is found by the next start
             let _ = done.send(work());
         };
@@ -70,13 +70,6 @@ impl Compactor {
             self.not_before = Duration::ZERO;
         }
         Finished { compacted, took }
-    }
-}
-
-/// On Linux a nice value is one of a thread's own (setpriority(2), "C library/kernel differences").
-pub(super) fn stand_back() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "background work has the priority of everything else");
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use routing_cache::table::Base;
 
-use super::compactor::stand_back;
+use crate::priority::{BACKGROUND, stand_back};
 
 /// Bytes from which on it is worth a thread: what is smaller stays in the caches that it is to spare.
 const WORTH_IT: usize = 8 << 20;
@@ -35,7 +35,7 @@ impl HugePages {
 
 fn start(base: Arc<Base>) -> bool {
     let lay = move || {
-        stand_back();
+        stand_back(BACKGROUND);
         if let Err(error) = base.lay_on_huge_pages() {
             tracing::debug!(%error, "the table stays on small pages");
         }
