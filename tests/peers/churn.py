@@ -10,7 +10,7 @@ import argparse
 import threading
 import time
 
-from desk import Desk
+from desk import Desk, behind
 from lab import Lab, half_load, machine, median, need, pace, say, spread, url, wait_for
 
 ASKED = 1000
@@ -56,7 +56,7 @@ PHASES = {"quiet": quiet, "all apps replaced": replaced, "one-app updates": upda
 def measure(gateway, desk, phase, rate, options):
     ended = threading.Event()
     run, taken = PHASES[phase](desk, options, ended)
-    changing = threading.Thread(target=run)
+    changing = threading.Thread(target=behind(run))
     changing.start()
     before = gateway.cpu_seconds()
     try:

@@ -7,6 +7,7 @@ told of it by 410, and takes a snapshot.
 import hashlib
 import http.server
 import json
+import os
 import threading
 import urllib.parse
 
@@ -50,7 +51,7 @@ class Desk:
         self.server = Server(("127.0.0.1", 0), Calls)
         self.server.desk = self
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=behind(self.server.serve_forever), daemon=True).start()
 
     def make(self, generation):
         return Table(self.apps, generation, self.endpoint)
@@ -93,6 +94,16 @@ class Desk:
             head = {"epoch": EPOCH, "from": since, "to": self.generation, "ready": True, "more": False} | self.sums()
             # The documents go out as they are hashed.
             return json.dumps(head)[:-1] + f',"deletes":[],"upserts":[{upserts}]}}'
+
+
+def behind(run):
+    """As `run`, on a thread that stands back: a real orchestrator has cores of its own. Threads it starts do so, too."""
+
+    def stood_back():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+        run()
+
+    return stood_back
 
 
 class Server(http.server.ThreadingHTTPServer):
