@@ -6,24 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::harness::{DEADLINE, Gateway, Upstream, eventually, settings, short};
+use super::harness::{DEADLINE, Gateway, Upstream, eventually, held, settings, short};
 use crate::config::ListenAddress;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
-
-/// An upstream that answers when it is told to.
-fn held() -> (Upstream, std::sync::mpsc::SyncSender<()>) {
-    let (go, gone) = sync_channel::<()>(16);
-    let gone = std::sync::Mutex::new(gone);
-    let upstream = Upstream::scripted(move |_, wire, seen| {
-        while let Some(request) = wire.message("") {
-            seen.send(request).unwrap();
-            gone.lock().unwrap().recv_timeout(DEADLINE).unwrap();
-            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        }
-    });
-    (upstream, go)
-}
 
 fn refuses(gateway: &Gateway) -> bool {
     let ListenAddress::Tcp(address) = gateway.address else { panic!("not on TCP") };

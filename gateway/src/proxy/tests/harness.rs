@@ -6,7 +6,7 @@ use std::{
     os::unix::net::UnixListener,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -463,4 +463,18 @@ pub(super) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "in vain: {what}");
         std::thread::yield_now();
     }
+}
+
+/// An upstream that answers when it is told to.
+pub(super) fn held() -> (Upstream, SyncSender<()>) {
+    let (go, gone) = sync_channel::<()>(16);
+    let gone = Mutex::new(gone);
+    let upstream = Upstream::scripted(move |_, wire, seen| {
+        while let Some(request) = wire.message("") {
+            seen.send(request).unwrap();
+            gone.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    (upstream, go)
 }

@@ -4,14 +4,16 @@ use std::{
     io::{ErrorKind, Read, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
+    sync::Arc,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    sync::{Arc, mpsc::sync_channel},
     time::Duration,
 };
 
 use routing_cache::model::Address;
 
-use super::super::harness::{Client, DEADLINE, Gateway, Upstream, Wire, eventually, long, published, settings, short};
+use super::super::harness::{
+    Client, DEADLINE, Gateway, Upstream, Wire, eventually, held, long, published, settings, short,
+};
 use crate::{config::ListenAddress, telemetry::access::AccessLog};
 
 const BODY: usize = 64 << 20;
@@ -199,15 +201,7 @@ fn a_client_that_resets_leaves_nothing_in_flight_at_any_stage() {
 
 #[test]
 fn a_client_that_resets_while_it_waits_for_a_place_leaves_it_to_others() {
-    let (go, gone) = sync_channel(0);
-    let gone = std::sync::Mutex::new(gone);
-    let upstream = Upstream::scripted(move |_, wire, seen| {
-        while let Some(request) = wire.message("") {
-            seen.send(request).unwrap();
-            gone.lock().unwrap().recv_timeout(DEADLINE).unwrap();
-            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        }
-    });
+    let (upstream, go) = held();
     let document = format!(
         r#"{{"hosts":["app.test"],"routes":[{{"match":{{"path":{{"prefix":"/"}}}},"to":"up"}}],
             "upstreams":{{"up":{{"endpoints":["{}"],"max_connections":1}}}}}}"#,

@@ -1,8 +1,8 @@
 //! Rules that take more than one message each way: who speaks when, and who ends what.
 
-use std::{io::Write, net::Shutdown, sync::mpsc::sync_channel};
+use std::{io::Write, net::Shutdown};
 
-use super::super::harness::{DEADLINE, Gateway, Upstream, eventually, long, short};
+use super::super::harness::{Gateway, Upstream, eventually, held, long, short};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: app.test\r\n";
@@ -10,15 +10,7 @@ const POST: &str = "POST / HTTP/1.1\r\nHost: app.test\r\n";
 /// RFC 9112, 9.6: a client that has sent all it wants may say so, and still gets its answers.
 #[test]
 fn a_half_closed_client_gets_its_answers() {
-    let (go, gone) = sync_channel(0);
-    let gone = std::sync::Mutex::new(gone);
-    let upstream = Upstream::scripted(move |_, wire, seen| {
-        while let Some(request) = wire.message("") {
-            seen.send(request).unwrap();
-            gone.lock().unwrap().recv_timeout(DEADLINE).unwrap();
-            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        }
-    });
+    let (upstream, go) = held();
     let gateway = Gateway::one(&short(&upstream));
     let mut client = gateway.connect();
     client.send(GET.repeat(3));
