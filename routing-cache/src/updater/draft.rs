@@ -95,7 +95,8 @@ impl Draft {
         let served = self.before.table.app(id.as_str());
         let before = self.received_before(&id, served);
         let class = self.classify(id.as_str(), rev, app.as_ref().ok().map(AppRecord::get), served);
-        let is_news = self.count_received(before, Some(number));
+        let is_news = before != Some(number);
+        self.count_received(before, Some(number));
         match class {
             Class::Arrives => app.into_iter().for_each(|app| self.arrive(app)),
             Class::Withheld => app.into_iter().for_each(|app| self.lose(id.clone(), Kind::Withheld(app))),
@@ -373,9 +374,9 @@ impl Draft {
         }
     }
 
-    /// Keeps count and digest of what was received. True when it is not what was received before.
-    fn count_received(&mut self, before: Option<Number>, now: Option<Number>) -> bool {
-        let Some(received) = &mut self.work.received else { return false };
+    /// Keeps count and digest of what was received.
+    fn count_received(&mut self, before: Option<Number>, now: Option<Number>) {
+        let Some(received) = &mut self.work.received else { return };
         if let Some(before) = before {
             received.apps = received.apps.saturating_sub(1);
             received.digest = received.digest.minus(before.digest);
@@ -384,7 +385,6 @@ impl Draft {
             received.apps += 1;
             received.digest = received.digest.plus(now.digest);
         }
-        before != now
     }
 }
 
