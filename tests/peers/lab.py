@@ -24,7 +24,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FETCHED = pathlib.Path(os.environ.get("PEERS_DIR", ROOT / "target" / "peers"))
 # Taken out of the environment: a variable of this prefix that is no key is an error of the gateway's.
-HOLDGATE = os.environ.pop("HOLDGATE_BIN", str(ROOT / "target" / "release" / "holdgate"))
+# As cargo has it: a relative one is seen from where it is called.
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+HOLDGATE = os.environ.pop("HOLDGATE_BIN", str(TARGET / "release" / "holdgate"))
 HOST, UNIX_HOST = "app-0.test", "unix.test"
 os.environ["PATH"] = f"{FETCHED}:{os.environ['PATH']}:/usr/sbin"
 
