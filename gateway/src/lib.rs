@@ -12,6 +12,7 @@ pub mod drain;
 pub mod net;
 pub mod orchestrator;
 pub mod priority;
+pub mod probe;
 pub mod proxy;
 pub mod readiness;
 pub mod subscription;

@@ -33,6 +33,7 @@ pub const GATEWAY: Floors = &[
     ("net", 1),
     ("readiness", 1),
     ("drain", 1),
+    ("probe", 2),
     ("upstream", 2),
     ("orchestrator", 2),
     ("updates", 2),

@@ -14,7 +14,8 @@ use arc_swap::ArcSwap;
 use gateway::{
     config::{Config, ListenAddress},
     drain::Drain,
-    net::listen,
+    net::{inherited::Inherited, listen},
+    probe::Probes,
     proxy::{Workers, WorkersStart},
     telemetry::{access::AccessLog, metrics},
     upstream::registry::Endpoints,
@@ -67,7 +68,8 @@ impl Gateway {
         counting::leave_out();
         metrics::install();
         let config = config();
-        let listener = listen::bind(&config.listeners[0], 1).expect("loopback has a free port");
+        let listener =
+            listen::bind(&config.listeners[0], 1, &mut Inherited::default()).expect("loopback has a free port");
         let ListenAddress::Tcp(address) = listener.address else { panic!("not on TCP") };
         let (writer, reader) = live::cell(published(upstream()));
         let drain = Drain::default();
@@ -79,6 +81,7 @@ impl Gateway {
             draining: drain.watch(),
             access: AccessLog::off(),
             endpoints: Arc::new(Endpoints::new()),
+            probes: Probes::default(),
         });
         let workers = Some(workers.expect("a worker starts"));
         Self { address, drain, workers, _writer: writer }

@@ -7,7 +7,10 @@ use anyhow::bail;
 use crate::{
     admin,
     config::Config,
-    net::listen::{self, BoundListener},
+    net::{
+        inherited::Inherited,
+        listen::{self, BoundListener},
+    },
 };
 
 /// What is bound.
@@ -18,15 +21,15 @@ pub(super) struct Bound {
     pub(super) admin: admin::Socket,
 }
 
-/// Binds every listener and the admin address.
+/// Binds every listener and the admin address. Listeners have the inherited sockets of their addresses.
 ///
 /// # Errors
 /// When one cannot be bound; those that could are let go.
-pub(super) fn all(config: &Config) -> anyhow::Result<Bound> {
+pub(super) fn all(config: &Config, inherited: &mut Inherited) -> anyhow::Result<Bound> {
     let mut errors = Vec::new();
     let mut listeners = Vec::new();
     for listener in &config.listeners {
-        listeners.extend(noted(listen::bind(listener, config.gateway.workers), &mut errors));
+        listeners.extend(noted(listen::bind(listener, config.gateway.workers, inherited), &mut errors));
     }
     let address = &config.admin.address;
     let admin = admin::Socket::bind(address).map_err(|error| format!("the admin address {address}: {error}"));

@@ -25,7 +25,8 @@ use crate::{
     clock,
     config::{self, Config},
     drain::Drain,
-    net::options,
+    net::{inherited::Inherited, options},
+    probe::Probes,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     readiness::Readiness,
     telemetry::{self, access::AccessLog, logging, metrics::Exposition},
@@ -43,6 +44,7 @@ struct Base {
     drain: Drain,
     readiness: Readiness,
     endpoints: Arc<Endpoints>,
+    probes: Probes,
 }
 
 /// Runs the gateway until it has drained.
@@ -52,7 +54,7 @@ struct Base {
 pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
     let base = Base::load(global)?;
     let (updater, reader) = restore(&base.config.load())?;
-    let bound = bind::all(&base.config.load())?;
+    let bound = bind::all(&base.config.load(), &mut Inherited::default())?;
     log_bound(&bound)?;
     serve(base, updater, reader, bound)?.live()
 }
@@ -76,6 +78,7 @@ impl Base {
             drain: Drain::default(),
             readiness: Readiness::default(),
             endpoints: Arc::new(Endpoints::default()),
+            probes: Probes::default(),
         })
     }
 }
@@ -141,6 +144,7 @@ fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::
         draining: base.drain.watch(),
         access: access.clone(),
         endpoints: Arc::clone(&base.endpoints),
+        probes: base.probes.clone(),
     })
     .context("the workers cannot be started")?;
     let admin = admin::start(bound.admin, context(&base, &reader, &updates, &workers));

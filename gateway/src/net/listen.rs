@@ -12,9 +12,9 @@ use std::{
 };
 
 use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{options, stream::Accepted};
+use super::{inherited::Inherited, options, stream::Accepted};
 use crate::config::{ListenAddress, ListenerConfig};
 
 /// A listener of the configuration, bound.
@@ -24,7 +24,7 @@ pub struct BoundListener {
     pub name: Arc<str>,
     /// Where it listens, with the real port when 0 was asked for.
     pub address: ListenAddress,
-    /// One for each worker; nonblocking.
+    /// At least one for each worker; nonblocking.
     pub sockets: Vec<ListenSocket>,
 }
 
@@ -38,6 +38,17 @@ pub enum ListenSocket {
 }
 
 impl ListenSocket {
+    /// Another descriptor of the same socket, with the same backlog.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn duplicate(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
+            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
+        }
+    }
+
     /// A connection that waits, and its client's address where it has one, without waiting for one. The accepted socket is
     /// nonblocking and closed on exec by the same call, and belongs to no runtime yet.
     ///
@@ -88,15 +99,18 @@ pub enum BindError {
     },
 }
 
-/// Binds `config`, one socket for each of `workers`.
+/// Binds `config`, at least one socket for each of `workers`. Where there are `inherited` ones for its address it has all of
+/// those, be they more, and what they are short of.
 ///
 /// # Errors
 /// When somebody else listens there, a file that is no socket is in the way, or the system refuses.
-pub fn bind(config: &ListenerConfig, workers: usize) -> Result<BoundListener, BindError> {
+pub fn bind(config: &ListenerConfig, workers: usize, inherited: &mut Inherited) -> Result<BoundListener, BindError> {
     let name = Arc::from(config.name.as_str());
-    let bound = match &config.address {
-        ListenAddress::Tcp(address) => bind_tcp(*address, workers.max(1)),
-        ListenAddress::Unix(path) => bind_unix(path, workers.max(1)),
+    let workers = workers.max(1);
+    let bound = match (inherited.take(&config.address), &config.address) {
+        (there, address) if !there.is_empty() => complete(there, address, workers),
+        (_, ListenAddress::Tcp(address)) => bind_tcp(*address, workers),
+        (_, ListenAddress::Unix(path)) => bind_unix(path, workers),
     };
     let (address, sockets) = bound.map_err(|source| bind_error(config, source))?;
     Ok(BoundListener { name, address, sockets })
@@ -116,6 +130,23 @@ fn bind_error(config: &ListenerConfig, source: io::Error) -> BindError {
 }
 
 type Bound = (ListenAddress, Vec<ListenSocket>);
+
+/// Adds to inherited sockets what they are short of: TCP sockets of their own where those that are there allow it, else
+/// duplicates, which share a backlog.
+fn complete(mut sockets: Vec<ListenSocket>, address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+    let shared = sockets.len();
+    for missing in 0..workers.saturating_sub(shared) {
+        let socket = match (address, sockets.get(missing % shared)) {
+            (ListenAddress::Tcp(address), Some(ListenSocket::Tcp(first))) if SockRef::from(first).reuse_port()? => {
+                ListenSocket::Tcp(listen_tcp(*address)?)
+            }
+            (_, Some(first)) => first.duplicate()?,
+            (_, None) => return Err(io::ErrorKind::NotFound.into()),
+        };
+        sockets.push(socket);
+    }
+    Ok((address.clone(), sockets))
+}
 
 fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     refuse_to_share(address)?;
@@ -157,13 +188,7 @@ fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     socket.listen(options::BACKLOG)?;
     socket.set_nonblocking(true)?;
-    let first: UnixListener = socket.into();
-    let mut sockets = Vec::with_capacity(workers);
-    for _ in 1..workers {
-        sockets.push(ListenSocket::Unix(first.try_clone()?));
-    }
-    sockets.push(ListenSocket::Unix(first));
-    Ok((ListenAddress::Unix(path.to_owned()), sockets))
+    complete(vec![ListenSocket::Unix(socket.into())], &ListenAddress::Unix(path.to_owned()), workers)
 }
 
 /// Removes the socket file of a process that is gone. One that is listened on stays, and so does any other file.

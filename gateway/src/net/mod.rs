@@ -3,9 +3,11 @@
 //! This floor opens, configures and reads sockets. It never decides what is said over one, retries nothing and counts
 //! nothing.
 
+pub mod inherited;
 pub mod io;
 pub mod listen;
 pub mod options;
+pub mod peer;
 pub mod stream;
 pub mod timer;
 pub mod wheel;

@@ -11,14 +11,14 @@ use std::{
 };
 
 use routing_cache::model::Address;
-use rustix::io::Errno;
+use rustix::{io::Errno, net::getpeername};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream, UnixStream},
 };
 
-use super::options;
+use super::{options, peer::PeerName};
 
 /// The first pause before a Unix socket whose backlog was full is asked again: about what an app takes to accept.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
@@ -148,6 +148,16 @@ impl Stream {
         if let Self::Tcp(stream) = &self {
             options::reset_on_close(stream);
         }
+    }
+
+    /// Who is at the other end, as the kernel names it; `None` when that has no name, or is gone already.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<PeerName> {
+        let name = match self {
+            Self::Tcp(stream) => getpeername(stream),
+            Self::Unix(stream) => getpeername(stream),
+        };
+        name.ok().flatten().and_then(PeerName::of)
     }
 
     /// Who is at the other end; `None` on a Unix socket, and when the peer is gone already. A client that came by IPv4 to

@@ -103,6 +103,9 @@ pub(crate) async fn receive(worker: Rc<Worker>, listeners: Vec<Rc<Listener>>, mu
 impl Gate {
     /// Has a connection served, by this worker or by one that has fewer.
     fn admit(&self, stream: Stream, address: Option<IpAddr>) {
+        if self.worker.probes.is_own(|| stream.peer_name()) {
+            return serve(Permit::probe(&self.worker, &self.listener), stream, address);
+        }
         // Short connections even out by themselves.
         let to = if self.worker.churn.is_short() { self.peers.own() } else { self.peers.choose() };
         let place = Place::new(&self.listener.connections, to);

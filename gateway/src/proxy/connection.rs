@@ -82,6 +82,11 @@ impl Connection {
         self.permit.listener()
     }
 
+    /// True for a probe of this process's own.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.permit.is_probe()
+    }
+
     /// Notes that it was answered before its request was read to the end.
     pub(crate) fn leaves_unread(&self) {
         self.unread.set(true);

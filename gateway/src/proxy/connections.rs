@@ -112,7 +112,8 @@ impl ListenerStats {
 pub(crate) struct Permit {
     worker: Rc<Worker>,
     listener: Rc<Listener>,
-    _place: Place,
+    /// Where it counts; `None` for a probe of this process's own, which counts nowhere.
+    place: Option<Place>,
 }
 
 impl Permit {
@@ -121,7 +122,18 @@ impl Permit {
         worker.opened();
         listener.metrics.accepted.increment(1);
         listener.metrics.connections.increment(1.0);
-        Self { worker: Rc::clone(worker), listener: Rc::clone(listener), _place: place }
+        Self { worker: Rc::clone(worker), listener: Rc::clone(listener), place: Some(place) }
+    }
+
+    /// For a probe: it takes no client's place, and its end is waited for like any other's.
+    pub(crate) fn probe(worker: &Rc<Worker>, listener: &Rc<Listener>) -> Self {
+        worker.opened();
+        Self { worker: Rc::clone(worker), listener: Rc::clone(listener), place: None }
+    }
+
+    /// True for a probe.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.place.is_none()
     }
 
     /// The worker that has it.
@@ -138,6 +150,8 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.worker.closed();
-        self.listener.metrics.connections.decrement(1.0);
+        if !self.is_probe() {
+            self.listener.metrics.connections.decrement(1.0);
+        }
     }
 }

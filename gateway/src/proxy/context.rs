@@ -25,6 +25,7 @@ use super::{
     upload::RequestBody,
 };
 use crate::{
+    probe::Probes,
     telemetry::access::AccessLog,
     upstream::{balance::Balancer, limit::Limits, pool::Pool, registry::Endpoints},
 };
@@ -58,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) churn: Churn,
     pub(crate) roster: Roster,
+    pub(crate) probes: Probes,
     /// For the next request to keep its headers in; of one size with the largest head so far.
     pub(crate) kept: RefCell<Kept>,
     open: Cell<usize>,
@@ -74,6 +76,7 @@ pub(crate) struct WorkerParts {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) pool: Pool<RequestBody>,
+    pub(crate) probes: Probes,
     pub(crate) reader: CachedReader,
     pub(crate) roster: Roster,
     pub(crate) settings: Arc<ArcSwap<Settings>>,
@@ -93,6 +96,7 @@ impl Worker {
             phase: watch::Sender::new(Phase::Open),
             churn: Churn::default(),
             roster: parts.roster,
+            probes: parts.probes,
             kept: RefCell::default(),
             open: Cell::new(0),
             none_open: Notify::new(),

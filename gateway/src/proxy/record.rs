@@ -59,9 +59,12 @@ impl Record {
     /// Begins the record of the request `head`.
     pub(crate) fn begin(connection: &Rc<Connection>, head: &Parts) -> Self {
         let worker = connection.worker();
-        worker.metrics.active.increment();
+        if !connection.is_probe() {
+            worker.metrics.active.increment();
+        }
         connection.answers(true);
-        let line = worker.access.enabled().then(|| Box::new(Line::new(head, connection.peer.client(&head.headers))));
+        let logged = worker.access.enabled() && !connection.is_probe();
+        let line = logged.then(|| Box::new(Line::new(head, connection.peer.client(&head.headers))));
         Self {
             connection: Rc::clone(connection),
             started: Instant::now(),
@@ -169,6 +172,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.upload.end();
+        if self.connection.is_probe() {
+            return;
+        }
         let took = self.started.elapsed();
         let status = self.final_status();
         let error = self.final_error();

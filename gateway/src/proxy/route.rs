@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
+use http::{Response, StatusCode, request::Parts};
 use routing_cache::{
     model::{App, Route},
     table::{NormalPath, match_route},
 };
 
 use super::{
+    body::ResponseBody,
     context::Worker,
     failure::{Cause, Failure, Stage},
     target::Target,
 };
+use crate::probe;
+
+/// Nobody's (RFC 2606, 2).
+const PROBED_HOST: &str = "probe.invalid";
 
 /// The app that has the request's host.
 ///
@@ -29,6 +34,17 @@ pub(crate) fn find_app(worker: &Worker, target: &Target) -> Result<Arc<App>, Fai
         worker.unreadable(&host, &error);
         Failure::new(Stage::Route, Cause::UnreadableApp)
     })
+}
+
+/// The answer to a probe, which has come as far as any request does before it is routed: the table is loaded and asked.
+/// Without a table it is answered just so, as having none is not being hung.
+pub(crate) fn probed(worker: &Worker) -> Response<ResponseBody> {
+    // ignored: nobody has that host, and what is looked for is that the look-up ends.
+    let _ = worker.find_app(PROBED_HOST);
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(probe::INSTANCE, worker.probes.instance());
+    response
 }
 
 /// The route of `app` that takes the request.

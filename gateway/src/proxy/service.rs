@@ -91,6 +91,9 @@ impl Exchange {
     async fn run(&mut self, head: &mut Parts, record: &mut Record) -> Result<Outcome, Failure> {
         let target = target::read(head)?;
         let path = target.path()?;
+        if self.connection.is_probe() {
+            return Ok(Outcome::Answer(route::probed(self.connection.worker())));
+        }
         self.admit(head)?;
         let app = route::find_app(self.connection.worker(), &target)?;
         self.app = Some(Arc::clone(&app));

@@ -70,19 +70,22 @@ fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Doors)> {
         endpoints: start.endpoints,
         limits: start.limits,
         pool: Pool::new(pool),
+        probes: start.probes,
         reader: start.reader.cached(),
         roster: Roster::new(settings.warm_connections),
         settings: start.settings,
     });
     let (own, peers) = (start.peers.own(), Rc::new(start.peers));
     let (mut listeners, mut acceptors) = (Vec::new(), Vec::new());
-    for (number, (connections, socket)) in start.listeners.into_iter().enumerate() {
+    for (number, (connections, sockets)) in start.listeners.into_iter().enumerate() {
         let name = Arc::clone(connections.name());
         let listener = Rc::new(Listener { number, metrics: ListenerMetrics::new(&name), name, connections });
         listeners.push(Rc::clone(&listener));
-        let (worker, peers) = (Rc::clone(&worker), Rc::clone(&peers));
-        let acceptor = Acceptor::new(socket)?;
-        acceptors.push(tokio::task::spawn_local(accept::run(Gate { worker, listener, peers }, acceptor)));
+        for socket in sockets {
+            let (worker, peers, listener) = (Rc::clone(&worker), Rc::clone(&peers), Rc::clone(&listener));
+            let acceptor = Acceptor::new(socket)?;
+            acceptors.push(tokio::task::spawn_local(accept::run(Gate { worker, listener, peers }, acceptor)));
+        }
     }
     let receiver = tokio::task::spawn_local(accept::receive(Rc::clone(&worker), listeners, start.arrivals));
     tokio::task::spawn_local(tick(Rc::clone(&worker), start.heartbeat, Ticks { own, workers: start.workers }));

@@ -28,6 +28,7 @@ use crate::{
     clock,
     drain::Draining,
     net::listen::{BoundListener, ListenSocket},
+    probe::Probes,
     telemetry::access::AccessLog,
     upstream::{limit::Limits, registry::Endpoints},
 };
@@ -38,7 +39,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the workers are made of.
 #[derive(Debug)]
 pub struct WorkersStart {
-    /// How many; each listener has as many sockets.
+    /// How many; each listener has as many sockets, or more.
     pub workers: usize,
     /// Replaced whole by a reload.
     pub settings: Arc<ArcSwap<Settings>>,
@@ -52,6 +53,8 @@ pub struct WorkersStart {
     pub access: AccessLog,
     /// What is known of endpoints, shared with the admin API.
     pub endpoints: Arc<Endpoints>,
+    /// This process's own requests.
+    pub probes: Probes,
 }
 
 /// The running workers.
@@ -67,8 +70,8 @@ pub struct Workers {
 #[derive(Clone, Debug)]
 pub struct Heartbeats(Arc<[AtomicU64]>);
 
-/// A listener's counts and the socket of one worker.
-pub(crate) type OwnListener = (Arc<Connections>, ListenSocket);
+/// A listener's counts, and the sockets of it that one worker accepts from.
+pub(crate) type OwnListener = (Arc<Connections>, Vec<ListenSocket>);
 
 /// What one worker's thread is given.
 #[derive(Debug)]
@@ -79,6 +82,7 @@ pub(crate) struct WorkerStart {
     pub(crate) draining: Draining,
     pub(crate) access: AccessLog,
     pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) probes: Probes,
     pub(crate) limits: Arc<Limits>,
     pub(crate) workers: usize,
     pub(crate) heartbeat: Heartbeat,
@@ -107,6 +111,7 @@ impl Workers {
                 draining: start.draining.clone(),
                 access: start.access.clone(),
                 endpoints: Arc::clone(&start.endpoints),
+                probes: start.probes.clone(),
                 limits: Arc::clone(&limits),
                 workers,
                 heartbeat: heartbeats.of(index),
@@ -157,7 +162,7 @@ impl Workers {
     }
 }
 
-/// Gives each worker its socket of each listener.
+/// Gives each worker its sockets of each listener: one, or more where the process before had more workers.
 fn share(
     listeners: Vec<BoundListener>,
     workers: usize,
@@ -168,9 +173,13 @@ fn share(
     for listener in listeners {
         let connections = Connections::new(listener.name, listener.address, Arc::clone(loads));
         stats.push(ListenerStats::new(Arc::clone(&connections)));
-        for (share, socket) in shares.iter_mut().zip(listener.sockets) {
-            share.push((Arc::clone(&connections), socket));
+        let mut sockets: Vec<Vec<ListenSocket>> = (0..workers).map(|_| Vec::new()).collect();
+        for (number, socket) in listener.sockets.into_iter().enumerate() {
+            if let Some(own) = sockets.get_mut(number % workers) {
+                own.push(socket);
+            }
         }
+        shares.iter_mut().zip(sockets).for_each(|(share, own)| share.push((Arc::clone(&connections), own)));
     }
     (stats, shares)
 }

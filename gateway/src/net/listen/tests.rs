@@ -11,6 +11,11 @@ fn config(address: ListenAddress) -> ListenerConfig {
     ListenerConfig { name: "web".into(), address, trusted_proxies: Vec::new() }
 }
 
+/// Binds with nothing inherited.
+fn bind(config: &ListenerConfig, workers: usize) -> Result<BoundListener, BindError> {
+    super::bind(config, workers, &mut Inherited::default())
+}
+
 fn loopback() -> ListenerConfig {
     config(ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()))
 }

@@ -25,7 +25,8 @@ use routing_cache::{
 use crate::{
     config::{DrainConfig, LimitsConfig, ListenAddress, ListenerConfig, UpstreamConfig},
     drain::Drain,
-    net::listen,
+    net::{inherited::Inherited, listen},
+    probe::Probes,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     telemetry::access::AccessLog,
     upstream::registry::Endpoints,
@@ -69,6 +70,7 @@ pub(super) struct Gateway {
     pub(super) stats: ListenerStats,
     pub(super) heartbeats: Heartbeats,
     pub(super) endpoints: Arc<Endpoints>,
+    pub(super) probes: Probes,
     workers: Option<Workers>,
     pub(super) writer: Writer,
 }
@@ -99,10 +101,10 @@ impl Gateway {
     ) -> Self {
         let (writer, reader) = live::cell(first);
         let config = ListenerConfig { name: "web".into(), address: listen, trusted_proxies: Vec::new() };
-        let listener = listen::bind(&config, workers).unwrap();
+        let listener = listen::bind(&config, workers, &mut Inherited::default()).unwrap();
         let address = listener.address.clone();
         let drain = Drain::default();
-        let endpoints = Arc::new(Endpoints::new());
+        let (endpoints, probes) = (Arc::new(Endpoints::new()), Probes::default());
         let workers = Workers::start(WorkersStart {
             workers,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
@@ -111,11 +113,12 @@ impl Gateway {
             draining: drain.watch(),
             access,
             endpoints: Arc::clone(&endpoints),
+            probes: probes.clone(),
         })
         .unwrap();
         let stats = workers.listeners().remove(0);
         let heartbeats = workers.heartbeats();
-        Self { address, drain, stats, heartbeats, endpoints, workers: Some(workers), writer }
+        Self { address, drain, stats, heartbeats, endpoints, probes, workers: Some(workers), writer }
     }
 
     pub(super) fn connect(&self) -> Client {

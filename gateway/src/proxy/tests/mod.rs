@@ -9,6 +9,7 @@ mod drain;
 mod harness;
 mod headers;
 mod parking;
+mod probes;
 mod refusals;
 mod retries;
 mod routing;

@@ -14,7 +14,8 @@ use super::harness::{DEADLINE, Gateway, Upstream, Wire, eventually, published, s
 use crate::{
     config::{ListenAddress, ListenerConfig},
     drain::Drain,
-    net::{listen, stream::Accepted},
+    net::{inherited::Inherited, listen, stream::Accepted},
+    probe::Probes,
     proxy::{
         connections::Connections,
         spread::{self, Arrival, Loads, Place},
@@ -164,7 +165,7 @@ fn first_of_two(
     loads: &Arc<Loads>,
 ) -> (Arc<Connections>, spread::Peers) {
     let config = ListenerConfig { name: "web".into(), address: tcp(), trusted_proxies: Vec::new() };
-    let mut bound = listen::bind(&config, 1).unwrap();
+    let bound = listen::bind(&config, 1, &mut Inherited::default()).unwrap();
     let connections = Connections::new("web".into(), bound.address.clone(), Arc::clone(loads));
     let mut settings = settings();
     settings.drain.idle_grace = Duration::ZERO;
@@ -173,12 +174,13 @@ fn first_of_two(
     let (second, _) = peers.pop().unwrap();
     let (peers, arrivals) = peers.pop().unwrap();
     start(WorkerStart {
-        listeners: vec![(Arc::clone(&connections), bound.sockets.remove(0))],
+        listeners: vec![(Arc::clone(&connections), bound.sockets)],
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         reader: live::cell(published(&[])).1,
         draining: drain.watch(),
         access: AccessLog::off(),
         endpoints: Arc::new(Endpoints::new()),
+        probes: Probes::default(),
         limits: Arc::new(Limits::default()),
         workers: 2,
         heartbeat: Heartbeats::new(2).of(0),

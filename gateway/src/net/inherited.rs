@@ -1,0 +1,84 @@
+//! Listening sockets that were open before this process: handed over by the one before, or kept by systemd.
+//!
+//! They are found by the address they are bound to. A listener takes all that are bound to its address: each has a backlog
+//! of its own, in which clients may wait already. What no listener takes is closed with this.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+};
+
+use rustix::{
+    fs::{FileType, fstat},
+    io::Errno,
+    net::{SocketType, sockopt},
+};
+use socket2::SockRef;
+
+use super::listen::ListenSocket;
+use crate::config::ListenAddress;
+
+/// Sockets to be taken.
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<(ListenAddress, ListenSocket)>);
+
+/// Why a descriptor is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum InheritError {
+    /// It is something else.
+    #[error("it is no listening stream socket")]
+    NotListening,
+    /// It is bound to what no listener can be configured to: another family, or an abstract name.
+    #[error("it is bound to an address that no listener can have")]
+    Address,
+    /// The system refused.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+impl Inherited {
+    /// Adds a socket, and makes it what accepting needs: nonblocking, and closed on exec.
+    ///
+    /// # Errors
+    /// When it does not listen, or on no address that a listener can have; it is closed then.
+    pub fn add(&mut self, descriptor: OwnedFd) -> Result<&ListenAddress, InheritError> {
+        let address = listens_on(&descriptor)?;
+        let socket = SockRef::from(&descriptor);
+        socket.set_nonblocking(true)?;
+        socket.set_cloexec(true)?;
+        let socket = match address {
+            ListenAddress::Tcp(_) => ListenSocket::Tcp(descriptor.into()),
+            ListenAddress::Unix(_) => ListenSocket::Unix(descriptor.into()),
+        };
+        Ok(&self.0.push_mut((address, socket)).0)
+    }
+
+    /// Takes every socket that is bound to `address`.
+    #[must_use]
+    pub fn take(&mut self, address: &ListenAddress) -> Vec<ListenSocket> {
+        self.0.extract_if(.., |(bound, _)| bound == address).map(|(_, socket)| socket).collect()
+    }
+
+    /// The addresses of those that nobody took.
+    pub fn left(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.0.iter().map(|(address, _)| address)
+    }
+}
+
+fn listens_on(descriptor: &OwnedFd) -> Result<ListenAddress, InheritError> {
+    let is_socket = FileType::from_raw_mode(fstat(descriptor).map_err(std::io::Error::from)?.st_mode).is_socket();
+    if !is_socket || !is_listening_stream(descriptor).map_err(std::io::Error::from)? {
+        return Err(InheritError::NotListening);
+    }
+    let bound = SockRef::from(descriptor).local_addr()?;
+    let tcp = bound.as_socket().map(ListenAddress::Tcp);
+    let unix = || bound.as_pathname().map(|path| ListenAddress::Unix(PathBuf::from(path)));
+    tcp.or_else(unix).ok_or(InheritError::Address)
+}
+
+fn is_listening_stream(socket: impl AsFd) -> Result<bool, Errno> {
+    Ok(sockopt::socket_type(&socket)? == SocketType::STREAM && sockopt::socket_acceptconn(&socket)?)
+}
+
+#[cfg(test)]
+mod tests;
