@@ -3,6 +3,7 @@
 //!
 //! The rate is kept whatever the answers do: a request that is due while its connection still waits counts from when it was
 //! due, so that a stall is seen in full. One that was due while this program slept counts from when it was sent.
+//! A connection that an answer closes is made anew for the next request, whose time includes that.
 //! `{N}` in HOST is one of 0..N for each request, drawn evenly: requests of many apps.
 //!
 //! Built with `rustc -O`, without dependencies; a thread for each connection.
@@ -36,13 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut all: Vec<Times> = Vec::new();
     for n in 0..connections {
         let (times, requests) = (Times::default(), requests.begun_at(n));
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let (stream, address) = (connect(address)?, address.clone());
         all.push(times.clone());
         let first = start + step * n / connections;
         thread::spawn(move || {
-            if let Err(error) = send(stream, requests, first, step, end, &times) {
+            if let Err(error) = send(&address, stream, requests, first, step, end, &times) {
                 eprintln!("pace: connection {n}: {error}");
                 std::process::exit(1);
             }
@@ -98,6 +97,7 @@ impl Requests {
 }
 
 fn send(
+    address: &str,
     mut stream: TcpStream,
     mut requests: Requests,
     first: Instant,
@@ -107,6 +107,7 @@ fn send(
 ) -> Result<(), Box<dyn Error>> {
     let mut due = first;
     let (mut buffer, mut request) = (vec![0; 64 << 10], String::new());
+    let mut to_connect = false;
     while due < end {
         let early = due.saturating_duration_since(Instant::now());
         let from = if early.is_zero() {
@@ -116,16 +117,27 @@ fn send(
             Instant::now()
         };
         requests.write_to(&mut request);
+        if to_connect {
+            stream = connect(address)?;
+        }
         stream.write_all(request.as_bytes())?;
-        answer(&mut stream, &mut buffer)?;
+        let closed = answer(&mut stream, &mut buffer)?;
         times.lock().expect("no holder panics").push(u32::try_from(from.elapsed().as_micros())?);
         due += step;
+        to_connect = closed;
     }
     Ok(())
 }
 
-/// Reads one answer with a Content-Length; anything but 200 is an error.
-fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<(), Box<dyn Error>> {
+fn connect(address: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    Ok(stream)
+}
+
+/// Reads one answer with a Content-Length; true when it is the connection's last. Anything but 200 is an error.
+fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<bool, Box<dyn Error>> {
     let mut have = 0;
     loop {
         let free = buffer.get_mut(have..).filter(|b| !b.is_empty()).ok_or("the head is too long")?;
@@ -149,7 +161,7 @@ fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<(), Box<dyn Error
                 read => left -= read,
             }
         }
-        return Ok(());
+        return Ok(told.contains("\r\nconnection: close"));
     }
 }
 
