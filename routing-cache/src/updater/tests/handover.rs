@@ -302,7 +302,9 @@ fn who_gets_a_folder_back_untouched_goes_on_as_if_nothing_had_been() {
     let before = names(&rig.disk);
     rig.updater.release();
     assert_eq!(rig.delta(&server), Outcome::Rejected(Rejection::Away));
+    assert!(rig.updater.compaction().is_none(), "it would write");
     assert_eq!(rig.updater.regain(), Regained::Untouched);
+    assert!(rig.updater.compaction().is_some(), "one is due");
     assert_eq!((rig.is_unsaved(), names(&rig.disk)), (false, before.clone()));
     server.put("new", document(&["new.example.com"], 2, 1));
     assert!(applied(rig.delta(&server)).saved);
@@ -365,6 +367,10 @@ fn a_compaction_that_ended_while_the_folder_was_away_is_not_put_in_its_place() {
     assert!(compacted.result.is_ok());
     rig.updater.release();
     let before = snapshots(&rig.disk);
+    assert!(before.iter().any(|name| name.ends_with(".staged")));
+    let mut next = rig.successor_on(rig.disk.fork());
+    next.claim();
+    assert!(snapshots(&next.disk).iter().all(|name| !name.ends_with(".staged")));
     assert_eq!(rig.updater.regain(), Regained::Untouched);
     let now = rig.now();
     rig.updater.compacted(compacted, now);
@@ -415,8 +421,8 @@ fn the_run_of_who_regains_its_folder_goes_on() {
     server.put("app-1", plain(1, 2, 2));
     rig.open_gate();
     published(rig.delta(&server));
-    let again = rig.restarted();
-    assert_eq!((again.endpoints("app-1"), &again.boot.poisoned), (2, &None));
+    let again = rig.restarted().restarted().restarted();
+    assert_eq!((again.endpoints("app-1"), &again.boot.poisoned), (2, &None), "two of its own have died");
 }
 
 /// What happens between the release and the end of a claim. True when it had so many operations.
