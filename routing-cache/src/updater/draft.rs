@@ -19,7 +19,7 @@ pub(super) struct Draft {
     /// As it is to be.
     pub(super) work: State,
     /// What leads from the one to the other, unless it is to be saved whole.
-    ops: Vec<Op>,
+    pub(super) ops: Vec<Op>,
     /// So much changes that it is saved whole.
     pub(super) whole: bool,
     pub(super) summary: Summary,
@@ -274,11 +274,6 @@ impl Draft {
     /// So much changes that it is to be saved whole.
     pub(super) fn save_whole(&mut self) {
         (self.whole, self.ops) = (true, Vec::new());
-    }
-
-    /// The steps so far.
-    pub(super) fn ops(&self) -> &[Op] {
-        &self.ops
     }
 
     /// The steps beyond the first `count` are as if they had not been.
