@@ -2,7 +2,8 @@
 //!
 //! In this order: [`Draft::take`] and [`Draft::delete`] (or [`Draft::take_snapshot`]) say what was received; the guard
 //! judges `shrink` (in `weigh`); `carry_out` (in `carry`) brings the table there. A step never looks at the orchestrator's word
-//! again. Every step goes through [`State::step`], which is what a restart does with it, too.
+//! again. Every step goes through [`State::step`], which is what a restart does with it, too, or through [`State::replace`],
+//! which is the same of an app that stays at its hosts.
 
 use super::{Position, Summary, arrival::Arrival};
 use crate::{
