@@ -11,9 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{attempt::Held, idle::Idle, record::Record};
+use super::{
+    attempt::{Held, Incoming},
+    idle::Idle,
+    record::Record,
+};
 
 /// A body that is sent to a client.
 #[derive(Debug)]

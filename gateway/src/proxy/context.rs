@@ -18,7 +18,6 @@ use tokio::sync::{Notify, watch};
 use super::{
     connections::Connections,
     metrics::{ListenerMetrics, Metrics},
-    outgoing::Kept,
     roster::Roster,
     settings::Settings,
     spread::Churn,
@@ -58,8 +57,6 @@ pub(crate) struct Worker {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) churn: Churn,
     pub(crate) roster: Roster,
-    /// For the next request to keep its headers in; of one size with the largest head so far.
-    pub(crate) kept: RefCell<Kept>,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -93,7 +90,6 @@ impl Worker {
             phase: watch::Sender::new(Phase::Open),
             churn: Churn::default(),
             roster: parts.roster,
-            kept: RefCell::default(),
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),
