@@ -72,10 +72,15 @@ impl ResponseBody {
     }
 
     /// The upstream's body, which may be silent for `idle` at most. What is `held` is given back when it ends.
-    pub(crate) fn upstream(incoming: Incoming, held: Held, idle: Duration) -> Self {
+    pub(crate) fn upstream(mut incoming: Incoming, held: Held, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             held.release();
             return Self::empty();
+        }
+        if let Some(whole) = incoming.take_whole() {
+            // A small one came with its head: nothing more is wanted of the upstream.
+            held.release();
+            return Self::full(whole);
         }
         let download = Download { incoming, held: Some(held), idle: Idle::new(idle) };
         Self { kind: Kind::Upstream(Box::new(download)), record: None }

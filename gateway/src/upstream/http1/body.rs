@@ -25,6 +25,13 @@ impl<B> AnswerBody<B> {
         let ended = wire.borrow().is_ended();
         Self { wire: (!ended).then_some(wire), fault: None }
     }
+
+    /// All of the body, where it has a length and was read together with the head; it has then ended.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        let whole = self.wire.as_ref()?.borrow_mut().take_whole()?;
+        self.wire = None;
+        Some(whole)
+    }
 }
 
 impl<B> Body for AnswerBody<B> {

@@ -167,6 +167,16 @@ impl Reading {
         }
     }
 
+    /// All of a body that has a length, if it is there.
+    pub(super) fn take_whole(&mut self, read: &mut BytesMut) -> Option<Bytes> {
+        let State::Length(left) = self.state else { return None };
+        if (read.len() as u64) < left {
+            return None;
+        }
+        self.state = State::Ended;
+        Some(take(read, left))
+    }
+
     /// The upstream has sent its last byte; `read` is what of it was not taken.
     pub(super) fn end(&mut self, read: &BytesMut) -> Result<(), Fault> {
         match std::mem::replace(&mut self.state, State::Failed) {

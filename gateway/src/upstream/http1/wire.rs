@@ -29,11 +29,15 @@ use super::{
 };
 use crate::net::stream::Stream;
 
-/// Room for the first read of an answer: nearly every head, and the whole of a small answer.
+/// Room for the first read of an answer, where the one before was no larger: nearly every head, and the whole of a small
+/// answer.
 const FIRST_READ: usize = 8 << 10;
 /// Room that is asked for one read at most, which bounds what is held of a body that its reader is slow to take: a buffer
 /// that grows may get twice of it. Source: a socket seldom has more at once, and docs/HTTP.md promises less than a MiB.
 const LARGEST_READ: usize = 256 << 10;
+/// A buffer for which more room was asked than this is not kept for another exchange: those that are kept take a few MiB
+/// of a worker at most.
+const LARGEST_KEPT: usize = 128 << 10;
 
 /// A connection that an answer's body and a lease share.
 pub(crate) type Shared<B> = Rc<RefCell<Wire<B>>>;
@@ -48,12 +52,14 @@ pub(crate) struct Wire<B> {
     spare: Rc<Spare>,
     /// The answer's head lets the connection carry another request.
     keeps: bool,
-    /// A byte of an answer was read.
-    answered: bool,
     /// The last read took all there was.
     drained: bool,
     /// Room for the next read where nothing tells how much comes.
     next_read: usize,
+    /// Bytes of this answer that were read: the next one may be as large.
+    came: usize,
+    /// The buffer may have become larger than is kept for another exchange.
+    grown: bool,
     /// The rest of the request, where the answer came before its end.
     upload: Option<Upload>,
 }
@@ -83,9 +89,10 @@ impl<B> Wire<B> {
             reading: Reading::idle(),
             spare,
             keeps: true,
-            answered: false,
             drained: false,
             next_read: FIRST_READ,
+            came: 0,
+            grown: false,
             upload: None,
         }
     }
@@ -105,7 +112,10 @@ impl<B> Wire<B> {
     pub(crate) fn rest(&mut self) {
         debug_assert!(self.is_reusable(), "a connection rests in the middle of an exchange");
         self.upload = None;
-        self.spare.keep(Buffers { read: std::mem::take(&mut self.read), write: self.outbox.take_memory() });
+        let (read, write) = (std::mem::take(&mut self.read), self.outbox.take_memory());
+        if !self.grown {
+            self.spare.keep(Buffers { read, write });
+        }
     }
 
     /// The socket.
@@ -121,7 +131,7 @@ impl<B> Wire<B> {
 
     /// A byte of an answer was read.
     pub(crate) fn answered(&self) -> bool {
-        self.answered
+        self.came > 0
     }
 
     /// The socket, and what was read beyond the answer's head.
@@ -135,6 +145,11 @@ impl<B> Wire<B> {
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.reading.size_hint()
+    }
+
+    /// All of the answer's body, where it has a length and is there.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        self.reading.take_whole(&mut self.read)
     }
 
     /// The next frame of the answer's body.
@@ -185,7 +200,7 @@ impl<B> Wire<B> {
             return Poll::Pending;
         };
         let read = read?;
-        self.answered |= read > 0;
+        self.came = self.came.saturating_add(read);
         self.drained = read < room;
         self.next_read = if self.drained { FIRST_READ } else { (self.next_read * 2).min(LARGEST_READ) };
         Poll::Ready(Ok(read))
@@ -196,6 +211,7 @@ impl<B> Wire<B> {
         let awaited = self.reading.awaited().map(|awaited| usize::try_from(awaited).unwrap_or(usize::MAX));
         let wanted =
             awaited.map_or(self.next_read, |awaited| awaited.saturating_add(1).clamp(FIRST_READ, LARGEST_READ));
+        self.grown |= wanted > LARGEST_KEPT || self.read.len() > LARGEST_KEPT;
         self.read.reserve(wanted);
     }
 }
@@ -215,7 +231,8 @@ where
         self.read = read;
         self.outbox.begin(ask, body, write);
         self.reading = Reading::new();
-        (self.answered, self.drained, self.next_read) = (false, false, FIRST_READ);
+        self.next_read = self.came.saturating_add(1).clamp(FIRST_READ, LARGEST_KEPT);
+        (self.drained, self.grown, self.came) = (false, false, 0);
         Ok(())
     }
 

@@ -153,6 +153,41 @@ fn a_released_connection_is_used_again_and_the_last_one_first() {
     });
 }
 
+/// It would read of the next exchange what is none of its own.
+#[test]
+fn a_connection_of_which_somebody_has_the_answer_is_not_given_back() {
+    run(async {
+        let address = App::new(&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"; 2]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let answer = ask(&mut lease, full("")).await.unwrap();
+        lease.release();
+        assert_eq!(pool.idle(), 0);
+        drop(answer);
+        assert_eq!(pool.open(), 0);
+    });
+}
+
+#[test]
+fn an_idle_connection_that_speaks_unasked_is_not_used_again() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(OK.as_bytes()).await.unwrap();
+        ask(&mut lease, full("")).await.unwrap().into_body().collect().await.unwrap();
+        lease.release();
+        assert_eq!(pool.idle(), 1);
+        peer.write_all(OK.replace("ok", "no").as_bytes()).await.unwrap();
+        let slot = pool.slot(&address);
+        until(|| !slot.idle.borrow()[0].connection.is_quiet()).await;
+        assert!(!pool.checkout(&address, SOON, false).await.unwrap().reused());
+        assert_eq!((pool.idle(), pool.open()), (0, 0));
+    });
+}
+
 #[test]
 fn a_fresh_connection_is_new_whatever_idles() {
     run(async {
