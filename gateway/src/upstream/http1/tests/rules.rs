@@ -95,6 +95,7 @@ fn chunks_are_taken_for_what_they_are_or_not_at_all() {
     }
     let wrong = [
         "2\nok\r\n0\r\n\r\n",
+        "2\n\nok\r\n0\r\n\r\n",
         "2\r\nokk\r\n0\r\n\r\n",
         "2\r\nok\n0\r\n\r\n",
         "2\r\nok\r\r\n0\r\n\r\n",
