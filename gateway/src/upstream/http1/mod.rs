@@ -1,6 +1,6 @@
 //! HTTP/1.1 as a client, within the request's own task: one exchange at a time over a bare socket.
 //!
-//! A [`Wire`] is a connection. It writes a request's head with as much of its body as is there in one write, reads and
+//! A wire is a connection. It writes a request's head with as much of its body as is there in one write, reads and
 //! judges the answer's head, and then is read through an [`AnswerBody`]. Writing and reading go on at once, so an answer
 //! that comes before the request's end is seen. No task, channel or buffer belongs to a connection that idles.
 //!
