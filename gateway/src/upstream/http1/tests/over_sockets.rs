@@ -244,11 +244,16 @@ fn a_connection_of_which_the_answer_is_dropped_ends_its_request_too() {
         let (sender, body) = streamed();
         peer.write_all(HEAD).unwrap();
         let answer = ask(&wire, (Method::POST, &[]), body, &Cell::default()).await.unwrap();
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        assert_eq!(tasks(), 1, "one sends the rest");
+        sender.send(data("a")).await.unwrap();
+        until(|| sender.capacity() == sender.max_capacity()).await;
         drop((answer, wire));
         sender.closed().await;
+        until(|| tasks() == 0).await;
         assert_eq!(
             peer.read_to_end(&mut Vec::new()).unwrap(),
-            "POST /x?y=z HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".len()
+            "POST /x?y=z HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n".len()
         );
     });
 }
