@@ -35,6 +35,10 @@ use meter::Meter;
 pub use departed::Unchecked;
 pub use settings::{IDLE_FOR, MAX_AGE, PoolSettings};
 
+/// How long the rest of a request may take whose answer is complete. It is what the gateway has of it, which is less than a
+/// MiB, so an app that reads on takes it sooner.
+const FINISH: Duration = Duration::from_secs(10);
+
 /// Idle connections that a sweep asks about their peer, on average and at most. Each takes two reads of memory that is not
 /// in a cache, some 0.2 us, and requests wait meanwhile; of more connections a random part is asked.
 const ASKED_AT_ONCE: usize = 1024;
@@ -324,18 +328,6 @@ impl<B> Lease<B> {
         }
     }
 
-    /// The answer's body has ended: back into the pool, or closed if it cannot carry another request.
-    pub fn release(self) {
-        // Whoever still had the answer's body could read of the next one.
-        let is_alone = Rc::strong_count(&self.connection.wire) == 1;
-        let mut wire = self.connection.wire.borrow_mut();
-        if is_alone && wire.is_reusable() {
-            wire.rest();
-            drop(wire);
-            self.slot.put(self.connection);
-        }
-    }
-
     /// The socket of a connection that has left HTTP, with what was read beyond the answer's head; `None` while somebody
     /// has the answer's body.
     #[must_use]
@@ -359,6 +351,29 @@ where
     B: http_body::Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    /// The answer's body has ended: back into the pool, or closed if it cannot carry another request. One whose request has
+    /// not ended is closed when that has, or nobody has more of it.
+    pub fn release(self) {
+        // Whoever still had the answer's body could read of the next one.
+        let is_alone = Rc::strong_count(&self.connection.wire) == 1;
+        let mut wire = self.connection.wire.borrow_mut();
+        if is_alone && wire.is_reusable() {
+            wire.rest();
+            drop(wire);
+            self.slot.put(self.connection);
+        } else if is_alone && wire.is_answered_early() {
+            drop(wire);
+            tokio::task::spawn_local(self.finish());
+        }
+    }
+
+    /// Sends the rest of a request that was answered before its end: the app may read on, and take a request that is cut for
+    /// one that failed.
+    async fn finish(self) {
+        // ignored: either way the connection is closed, and nobody waits for it.
+        let _ = tokio::time::timeout(FINISH, http1::send_rest(&self.connection.wire)).await;
+    }
+
     /// Sends a request and waits for the head of the answer. The caller sets the deadline.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub use body::AnswerBody;
 pub use encode::Ask;
 pub use fault::{Fault, Flaw};
 pub(super) use spare::Spare;
-pub(super) use wire::{Shared, Wire, exchange};
+pub(super) use wire::{Shared, Wire, exchange, send_rest};
 
 #[cfg(test)]
 mod tests;

@@ -108,6 +108,11 @@ impl<B> Wire<B> {
         self.keeps && self.reading.is_ended() && self.outbox.is_complete() && self.read.is_empty()
     }
 
+    /// True when the answer is complete and the request is not.
+    pub(crate) fn is_answered_early(&self) -> bool {
+        self.reading.is_ended() && !self.outbox.is_over()
+    }
+
     /// Lets go of its buffers until the next request.
     pub(crate) fn rest(&mut self) {
         debug_assert!(self.is_reusable(), "a connection rests in the middle of an exchange");
@@ -311,6 +316,21 @@ where
         response.extensions_mut().insert(reason);
     }
     Ok(response)
+}
+
+/// Sends the rest of a request whose answer is complete, and nothing after it.
+pub(crate) async fn send_rest<B>(wire: &Shared<B>)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    wire.borrow_mut().upload = None;
+    // ignored: there is nobody any more who could be told.
+    let _ = poll_fn(|cx| {
+        let Wire { outbox, stream, .. } = &mut *wire.borrow_mut();
+        outbox.poll_send(stream, cx)
+    })
+    .await;
 }
 
 /// Sends the rest of a request whose answer came before its end. In a task of its own, as whoever reads the answer may be

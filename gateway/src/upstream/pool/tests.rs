@@ -305,6 +305,29 @@ fn an_answer_that_comes_before_the_whole_request_spends_the_connection() {
     });
 }
 
+/// The app has answered and reads on: what it then gets is all of the request, though nobody waits for it any more.
+#[test]
+fn a_request_that_was_answered_before_its_end_is_sent_to_its_end() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(OK.as_bytes()).await.unwrap();
+        let large = Full::new(Bytes::from(vec![b'x'; 8 << 20])).map_err(|never| match never {}).boxed_unsync();
+        let answer = ask(&mut lease, large).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert!(lease.connection.wire.borrow().is_answered_early());
+        lease.release();
+        assert_eq!((pool.idle(), pool.open()), (0, 1));
+        let mut seen = Vec::new();
+        peer.read_to_end(&mut seen).await.unwrap();
+        assert!(seen.len() > 8 << 20 && seen.ends_with(b"xx"), "{} bytes", seen.len());
+        until(|| pool.open() == 0).await;
+    });
+}
+
 #[test]
 fn a_request_that_is_given_up_closes_its_connection() {
     run(async {
