@@ -2,19 +2,24 @@
 
 use std::{cell::Cell, io, time::Duration};
 
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::{
     failure::{Cause, Failure, Fault, Stage},
     forward::Job,
+    outgoing::Outgoing,
     upload::RequestBody,
 };
 use crate::{
-    net::{stream::ConnectError, wheel::within},
+    net::{
+        stream::{ConnectError, Stream},
+        wheel::within,
+    },
     upstream::{
         balance::Picked,
+        http1::AnswerBody,
         limit::{LimitError, Permit},
         pool::{Broken, BrokenCause, Lease, SendError},
         registry::InFlight,
@@ -25,15 +30,29 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Held {
     lease: Lease<RequestBody>,
+    place: Place,
+}
+
+/// What a request counts as at the upstream.
+#[derive(Debug)]
+pub(crate) struct Place {
     _in_flight: InFlight,
     _permit: Permit,
 }
+
+/// An answer's body as it comes from the upstream.
+pub(crate) type Incoming = AnswerBody<RequestBody>;
 
 impl Held {
     /// Gives everything back; the connection, if it can carry another request, to the pool. Dropped instead, the
     /// connection is closed.
     pub(crate) fn release(self) {
         self.lease.release();
+    }
+
+    /// The socket of a connection that has left HTTP, with what was already read of it.
+    pub(crate) fn into_stream(self) -> Option<((Stream, Bytes), Place)> {
+        Some((self.lease.into_stream()?, self.place))
     }
 }
 
@@ -71,16 +90,15 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Makes the attempt, and tells the endpoint's state what came of it. The request stays where it is until it is sent:
-    /// moving it from one future into the next copies it each time.
-    pub(crate) async fn make(&self, request: &mut Option<Request<RequestBody>>) -> Result<Answer, Lost> {
-        let outcome = self.bounded(request).await;
+    /// Makes the attempt, and tells the endpoint's state what came of it.
+    pub(crate) async fn make(&self, outgoing: &Outgoing, body: RequestBody) -> Result<Answer, Lost> {
+        let outcome = self.bounded(outgoing, body).await;
         self.judge(&outcome);
         outcome
     }
 
     /// The attempt within its time: the route's `per_try`, and what is left of the request's.
-    async fn bounded(&self, request: &mut Option<Request<RequestBody>>) -> Result<Answer, Lost> {
+    async fn bounded(&self, outgoing: &Outgoing, body: RequestBody) -> Result<Answer, Lost> {
         let per_try = self.job.route.timeouts.per_try.map(|limit| self.begun + limit);
         let end = per_try.map_or(self.job.deadline, |end| end.min(self.job.deadline));
         let permit = self.permit(end.saturating_duration_since(self.begun)).await?;
@@ -88,9 +106,9 @@ impl Attempt<'_> {
         let now = if self.job.upstream.max_connections.is_some() { Instant::now() } else { self.begun };
         let in_flight = self.picked.state.begin();
         let stage = Cell::new(Stage::Connect);
-        match within(end.saturating_duration_since(now), self.exchange(request, &stage)).await {
+        match within(end.saturating_duration_since(now), self.exchange(outgoing, body, &stage)).await {
             Ok(Ok((response, lease))) => {
-                let held = Held { lease, _in_flight: in_flight, _permit: permit };
+                let held = Held { lease, place: Place { _in_flight: in_flight, _permit: permit } };
                 Ok(Answer { response, held, took: self.begun.elapsed() })
             }
             Ok(Err(lost)) => Err(lost),
@@ -108,18 +126,20 @@ impl Attempt<'_> {
     /// Takes a connection and sends. A kept connection that turns out to be closed already is replaced on the spot.
     async fn exchange(
         &self,
-        request: &mut Option<Request<RequestBody>>,
+        outgoing: &Outgoing,
+        mut body: RequestBody,
         stage: &Cell<Stage>,
     ) -> Result<(Response<Incoming>, Lease<RequestBody>), Lost> {
+        let informed = |status| self.job.upload.hears(status);
+        let ask = outgoing.ask(&informed);
         let mut fresh = self.fresh;
         loop {
             let mut lease = self.connect(fresh).await?;
             stage.set(Stage::Forward);
-            let sent = request.take().ok_or_else(|| Failure::new(Stage::Forward, Cause::Internal))?;
-            match lease.send(sent).await {
+            match lease.send(&ask, body).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(SendError::NotSent(back)) if !fresh => {
-                    *request = Some(*back);
+                    body = back;
                     fresh = true;
                     stage.set(Stage::Connect);
                 }

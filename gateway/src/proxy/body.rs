@@ -11,9 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{attempt::Held, idle::Idle, record::Record};
+use super::{
+    attempt::{Held, Incoming},
+    idle::Idle,
+    record::Record,
+};
 
 /// A body that is sent to a client.
 #[derive(Debug)]
@@ -69,10 +72,15 @@ impl ResponseBody {
     }
 
     /// The upstream's body, which may be silent for `idle` at most. What is `held` is given back when it ends.
-    pub(crate) fn upstream(incoming: Incoming, held: Held, idle: Duration) -> Self {
+    pub(crate) fn upstream(mut incoming: Incoming, held: Held, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             held.release();
             return Self::empty();
+        }
+        if let Some(whole) = incoming.take_whole() {
+            // A small one came with its head: nothing more is wanted of the upstream.
+            held.release();
+            return Self::full(whole);
         }
         let download = Download { incoming, held: Some(held), idle: Idle::new(idle) };
         Self { kind: Kind::Upstream(Box::new(download)), record: None }

@@ -18,7 +18,6 @@ use tokio::sync::{Notify, watch};
 use super::{
     connections::Connections,
     metrics::{ListenerMetrics, Metrics},
-    outgoing::Kept,
     roster::Roster,
     settings::Settings,
     spread::Churn,
@@ -60,8 +59,6 @@ pub(crate) struct Worker {
     pub(crate) churn: Churn,
     pub(crate) roster: Roster,
     pub(crate) probes: Probes,
-    /// For the next request to keep its headers in; of one size with the largest head so far.
-    pub(crate) kept: RefCell<Kept>,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -97,7 +94,6 @@ impl Worker {
             churn: Churn::default(),
             roster: parts.roster,
             probes: parts.probes,
-            kept: RefCell::default(),
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use http::{HeaderMap, Request, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use tokio::time::{Sleep, sleep};
 
 /// How long an upstream is waited for before the body is sent without its word. Many servers never send a 100, and
@@ -54,7 +54,7 @@ pub(crate) struct Gate {
     open: bool,
 }
 
-/// The upstream's word, which hyper brings by a callback that must be `Send`.
+/// The upstream's word, and who waits for it.
 #[derive(Debug, Default)]
 struct Word {
     given: AtomicBool,
@@ -67,15 +67,12 @@ impl Gate {
         Self { word: Arc::default(), patience: Box::pin(sleep(PATIENCE)), open: false }
     }
 
-    /// Opens the gate when the upstream answers `request` with 100.
-    pub(crate) fn listen<B>(&self, request: &mut Request<B>) {
-        let word = Arc::clone(&self.word);
-        hyper::ext::on_informational(request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                word.given.store(true, Ordering::Release);
-                word.waker.wake();
-            }
-        });
+    /// Opens the gate if the upstream says 100.
+    pub(crate) fn hears(&self, informational: StatusCode) {
+        if informational == StatusCode::CONTINUE {
+            self.word.given.store(true, Ordering::Release);
+            self.word.waker.wake();
+        }
     }
 
     /// Ready once the body may be asked for.

@@ -45,13 +45,12 @@ impl Job<'_> {
     /// # Errors
     /// That of the last attempt.
     pub(crate) async fn run(&self, outgoing: &mut Outgoing, record: &mut Record) -> Result<Answer, Failure> {
-        outgoing.keep_in(self.worker.kept.take());
         let outcome = self.attempts(outgoing, record).await;
-        self.worker.kept.replace(outgoing.give_back());
+        self.worker.pool.recycle(outgoing.take_headers());
         outcome
     }
 
-    async fn attempts(&self, outgoing: &mut Outgoing, record: &mut Record) -> Result<Answer, Failure> {
+    async fn attempts(&self, outgoing: &Outgoing, record: &mut Record) -> Result<Answer, Failure> {
         let (budget, begun) = (Budget::new(&self.route.retries), Instant::from_std(record.started()));
         let mut progress = Progress { budget, failed: Vec::new(), again: false, begun };
         loop {
@@ -84,14 +83,10 @@ impl Job<'_> {
         picked.ok_or_else(|| Failure::new(Stage::Pick, Cause::NoEndpoint))
     }
 
-    async fn attempt(&self, picked: &Picked, outgoing: &mut Outgoing, progress: &Progress<'_>) -> Result<Answer, Lost> {
+    async fn attempt(&self, picked: &Picked, outgoing: &Outgoing, progress: &Progress<'_>) -> Result<Answer, Lost> {
         let gone = || Failure::after_sending(Stage::Forward, self.upload.fault().unwrap_or(Cause::BodyBroken));
         let body = self.upload.attempt().ok_or_else(gone)?;
-        // A first attempt may meet a stale connection, so its head is kept even where the budget is empty.
-        let last = progress.again && progress.budget.is_last();
-        let mut request = outgoing.request(body, last);
-        self.upload.listen(&mut request);
-        Attempt { job: self, picked, fresh: progress.again, begun: progress.begun }.make(&mut Some(request)).await
+        Attempt { job: self, picked, fresh: progress.again, begun: progress.begun }.make(outgoing, body).await
     }
 
     /// True when `outcome` is what the client gets; else it takes another attempt from the budget.

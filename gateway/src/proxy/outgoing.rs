@@ -1,14 +1,15 @@
 //! The head that goes to the upstream, and what an attempt makes of it.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use routing_cache::model::HeaderOps;
 
 use super::{
     forwarded::{self, Peer},
     hop::{self, Hop},
     target::Target,
-    upload::{RequestBody, Upload},
+    upload::Upload,
 };
+use crate::upstream::http1::Ask;
 
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
@@ -17,14 +18,8 @@ const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
-    /// For the first attempt, which takes them.
     headers: HeaderMap,
-    kept: Kept,
 }
-
-/// The headers of an attempt, kept for another one: hyper takes its map and does not give it back. As a list they need no
-/// allocation, where it is one that another request has used.
-pub(crate) type Kept = Vec<(HeaderName, HeaderValue)>;
 
 /// What the head is made of, besides itself.
 pub(crate) struct Making<'a> {
@@ -46,43 +41,17 @@ impl Outgoing {
         apply(&mut headers, making.ops);
         forwarded::append_via(&mut headers, head.version);
         hop::announce(&mut headers, making.hop);
-        Self { method: head.method.clone(), uri, headers, kept: Kept::new() }
+        Self { method: head.method.clone(), uri, headers }
     }
 
-    /// Keeps headers in the memory of `kept`.
-    pub(crate) fn keep_in(&mut self, kept: Kept) {
-        self.kept = kept;
+    /// What every attempt asks; `informed` hears of informational answers.
+    pub(crate) fn ask<'a>(&'a self, informed: &'a dyn Fn(StatusCode)) -> Ask<'a> {
+        Ask { method: &self.method, target: &self.uri, headers: &self.headers, informed }
     }
 
-    /// Gives the memory back, empty.
-    pub(crate) fn give_back(&mut self) -> Kept {
-        self.kept.clear();
-        std::mem::take(&mut self.kept)
-    }
-
-    /// The request of one attempt. `last`: there will be no other, so nothing is kept.
-    pub(crate) fn request(&mut self, body: RequestBody, last: bool) -> Request<RequestBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers(last);
-        request
-    }
-
-    fn headers(&mut self, last: bool) -> HeaderMap {
-        let first = std::mem::take(&mut self.headers);
-        if first.is_empty() {
-            let mut again = HeaderMap::with_capacity(self.kept.len());
-            for (name, value) in &self.kept {
-                again.append(name.clone(), value.clone());
-            }
-            return again;
-        }
-        if !last {
-            self.kept.extend(first.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        first
+    /// The fields, when there is no attempt to come: for their memory.
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
     }
 }
 
@@ -111,6 +80,8 @@ pub(crate) fn apply(headers: &mut HeaderMap, ops: &HeaderOps) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     const A: HeaderName = HeaderName::from_static("a");
@@ -128,23 +99,6 @@ mod tests {
         let ops = HeaderOps { remove: vec![A], set: vec![(A, value("3"))], add: vec![(A, value("4"))] };
         apply(&mut headers, &ops);
         assert_eq!(headers.get_all(A).iter().collect::<Vec<_>>(), ["3", "4"]);
-    }
-
-    #[test]
-    fn every_attempt_has_the_same_headers_in_the_same_order() {
-        let mut headers = HeaderMap::new();
-        for (name, text) in [(header::HOST, "h"), (A, "1"), (header::VIA, "v"), (A, "2")] {
-            headers.append(name, value(text));
-        }
-        let expected = headers.clone();
-        let mut outgoing = Outgoing { method: Method::GET, uri: Uri::default(), headers, kept: Kept::new() };
-        for _ in 0..3 {
-            let headers = outgoing.headers(false);
-            assert_eq!(headers, expected);
-            assert!(headers.keys().eq(expected.keys()));
-        }
-        let kept = outgoing.give_back();
-        assert!(kept.is_empty() && kept.capacity() >= 4);
     }
 
     #[test]

@@ -37,11 +37,6 @@ impl<'a> Budget<'a> {
         Self { retries, left: retries.attempts }
     }
 
-    /// True when no attempt can follow the one that is about to be made, whatever becomes of it.
-    pub(crate) fn is_last(&self) -> bool {
-        self.left == 0
-    }
-
     /// After an attempt that failed.
     pub(crate) fn after_failure(&mut self, failure: &Failure, repeat: Repeat<'_>) -> Verdict {
         let wanted = failure.cause.retry_on().is_some_and(|on| self.retries.on.contains(&on));

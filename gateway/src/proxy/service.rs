@@ -190,17 +190,16 @@ impl Exchange {
     }
 
     /// Passes an answer on: as a tunnel where the upstream switches protocols as the client has asked.
-    fn pass(&mut self, mut answer: Answer, route: &Route) -> Result<Outcome, Failure> {
+    fn pass(&mut self, answer: Answer, route: &Route) -> Result<Outcome, Failure> {
         let idle = route.timeouts.idle.unwrap_or(IDLE_TIMEOUT);
         if !relay::switches(&answer) {
             return relay::relay(answer, &route.response_headers, idle).map(Outcome::Answer);
         }
         let not_asked = || Failure::after_sending(Stage::Upgrade, Cause::BadUpgrade);
         let client = self.upgrade.take().ok_or_else(not_asked)?;
-        let upstream = hyper::upgrade::on(&mut answer.response);
         let (response, held) = relay::switching(answer, &route.response_headers);
         let connection = Rc::clone(&self.connection);
-        Ok(Outcome::Switch(response, Box::new(Tunnel { connection, client, upstream, held, idle })))
+        Ok(Outcome::Switch(response, Box::new(Tunnel { connection, client, held, idle })))
     }
 
     /// True for an answer whose end is the connection's: HTTP/1.0 knows no chunks, and hyper would promise it

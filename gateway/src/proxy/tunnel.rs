@@ -17,16 +17,15 @@ use tokio::{
 };
 
 use super::{attempt::Held, connection::Connection, downstream::Downstream, record::Record};
-use crate::{net::stream::Stream, upstream::pool};
+use crate::net::stream::Stream;
 
-/// How long the two connections may take to come out of hyper: the 101 has to be written to the client.
+/// How long the client's connection may take to come out of hyper: the 101 has to be written to it.
 const HANDOVER: Duration = Duration::from_secs(10);
 
 /// The two connections of an upgrade that both sides have agreed to.
 pub(crate) struct Tunnel {
     pub(crate) connection: Rc<Connection>,
     pub(crate) client: OnUpgrade,
-    pub(crate) upstream: OnUpgrade,
     pub(crate) held: Held,
     pub(crate) idle: Duration,
 }
@@ -43,9 +42,12 @@ impl Tunnel {
 
     async fn run(self, mut record: Record) {
         let gauge = Open::new(&self.connection);
-        let Self { client, upstream, held, idle, connection } = self;
+        let Self { client, held, idle, connection } = self;
         connection.pass_through();
-        let Ok(Some((client, upstream))) = timeout(HANDOVER, hand_over(client, upstream)).await else {
+        let Ok(Some(client)) = timeout(HANDOVER, hand_over(client)).await else {
+            return record.broke("http_upgrade_failed");
+        };
+        let Some((upstream, place)) = held.into_stream() else {
             return record.broke("http_upgrade_failed");
         };
         let outcome = pump(client, upstream, idle, &mut record).await;
@@ -54,7 +56,7 @@ impl Tunnel {
         } else {
             record.broke("connection_terminated");
         }
-        drop((held, gauge));
+        drop((place, gauge));
     }
 }
 
@@ -74,11 +76,10 @@ impl Drop for Open {
     }
 }
 
-/// Takes both connections out of hyper.
-async fn hand_over(client: OnUpgrade, upstream: OnUpgrade) -> Option<(End, End)> {
-    let upstream = pool::into_stream(upstream.await.ok()?)?;
+/// Takes the client's connection out of hyper.
+async fn hand_over(client: OnUpgrade) -> Option<End> {
     let client = client.await.ok()?.downcast::<Downstream>().ok()?;
-    Some(((client.io.into_stream(), client.read_buf), upstream))
+    Some((client.io.into_stream(), client.read_buf))
 }
 
 async fn pump(client: End, upstream: End, idle: Duration, record: &mut Record) -> io::Result<()> {

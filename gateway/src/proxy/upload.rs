@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -127,10 +127,10 @@ impl Upload {
     }
 
     /// Lets the upstream's 100 open the gate of a client that waits for it.
-    pub(crate) fn listen<B>(&self, request: &mut http::Request<B>) {
+    pub(crate) fn hears(&self, informational: StatusCode) {
         let Some(state) = &self.0 else { return };
         if let Some(gate) = &state.borrow().gate {
-            gate.listen(request);
+            gate.hears(informational);
         }
     }
 

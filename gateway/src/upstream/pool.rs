@@ -1,11 +1,12 @@
 //! One worker's connections to endpoints.
 //!
 //! A pool belongs to one thread, so nothing in it is locked. The connection used last is used first, so that those over
-//! the need go idle and close. A connection's driver task ends when the connection does, whoever closed it, and takes it
-//! out of the pool; no system call and no timer is spent on finding out whether an idle connection is alive.
+//! the need go idle and close. An idle connection is a bare socket. Whether its peer has closed it, or said something
+//! unasked, the runtime hears with everything else: it is looked at before each use and by each sweep, and neither a
+//! system call nor a timer is spent on it.
 //!
-//! An end that has reached the socket but not yet the driver is met by the request that is sent next: it fails unanswered,
-//! and whoever sends decides by [`Broken`] whether it may be sent again.
+//! An end that has reached the socket but not yet the runtime is met by the request that is sent next: it fails
+//! unanswered, and whoever sends decides by [`Broken`] whether it may be sent again.
 //!
 //! Bounds: idle connections by [`PoolSettings`]; those in use by [`super::limit`] and by the number of clients.
 
@@ -13,22 +14,16 @@ use std::{
     cell::{Cell, RefCell},
     error::Error,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{Builder, SendRequest},
-    upgrade::Upgraded,
-};
+use http::{HeaderMap, Response};
 use routing_cache::model::{Address, AppId};
 
-use super::socket::{Notes, UpstreamSocket};
+use super::http1::{self, AnswerBody, Ask, Fault, Shared, Spare, Wire};
 use crate::net::stream::{self, ConnectError, Stream};
 
 mod departed;
@@ -39,6 +34,14 @@ use meter::Meter;
 
 pub use departed::Unchecked;
 pub use settings::{IDLE_FOR, MAX_AGE, PoolSettings};
+
+/// How long the rest of a request may take whose answer is complete. It is what the gateway has of it, which is less than a
+/// MiB, so an app that reads on takes it sooner.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Idle connections that a sweep asks about their peer, on average and at most. Each takes two reads of memory that is not
+/// in a cache, some 0.2 us, and requests wait meanwhile; of more connections a random part is asked.
+const ASKED_AT_ONCE: usize = 1024;
 
 /// One worker's pool. Clones share it.
 #[derive(Debug)]
@@ -56,8 +59,7 @@ struct Common {
     /// The time of the last sweep: precise enough for the age of idle connections, and free.
     now: Cell<Instant>,
     open: Cell<usize>,
-    next_id: Cell<u64>,
-    http: Builder,
+    spare: Rc<Spare>,
     meter: Meter,
 }
 
@@ -79,11 +81,10 @@ struct Idle<B> {
 
 #[derive(Debug)]
 struct Connection<B> {
-    sender: SendRequest<B>,
-    notes: Arc<Notes>,
-    id: u64,
+    wire: Shared<B>,
     /// It is not used after this.
     retires: Instant,
+    _open: Open,
 }
 
 /// A connection for one exchange. Dropping it closes the connection; [`Lease::release`] gives it back.
@@ -97,9 +98,9 @@ pub struct Lease<B> {
 /// A request was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError<B> {
-    /// The connection was closed before it took the request; here it is back.
+    /// The connection was closed before it took the request, whose body this is.
     #[error("the connection was closed before the request was sent")]
-    NotSent(Box<Request<B>>),
+    NotSent(B),
     /// The connection broke during the exchange.
     #[error(transparent)]
     Broken(Broken),
@@ -115,8 +116,8 @@ pub struct Broken {
     pub answered: bool,
     /// What broke it.
     pub cause: BrokenCause,
-    /// hyper's word for it.
-    pub source: hyper::Error,
+    /// More of it, for the log.
+    pub source: Fault,
 }
 
 /// What broke an exchange.
@@ -136,23 +137,13 @@ impl<B> Clone for Pool<B> {
     }
 }
 
-impl<B> Pool<B>
-where
-    B: http_body::Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl<B> Pool<B> {
     /// An empty pool.
     #[must_use]
     pub fn new(settings: PoolSettings) -> Self {
-        let mut http = Builder::new();
-        // Head and body are laid out in one buffer and leave in one write. The copy of a large body costs less, over all
-        // requests, than the list of slices that hyper would go through for every head.
-        http.writev(false);
-        // RFC 9112, 5.1: a proxy takes white space before a colon out of an answer.
-        http.allow_spaces_after_header_name_in_responses(true);
-        let (open, next_id) = (Cell::new(0), Cell::new(0));
+        let (open, spare) = (Cell::new(0), Rc::default());
         let (settings, now, meter) = (Cell::new(settings), Cell::new(Instant::now()), Meter::new());
-        let common = Common { settings, now, open, next_id, http, meter };
+        let common = Common { settings, now, open, spare, meter };
         Self { slots: Rc::default(), common: Rc::new(common) }
     }
 
@@ -183,12 +174,12 @@ where
         let connected = stream::connect(address, connect_timeout).await;
         let stream = connected.inspect_err(|error| self.common.meter.refused(error))?;
         self.common.meter.opened(begun.elapsed());
-        let connection = slot.open(stream).await?;
+        let connection = slot.open(stream);
         Ok(Lease { connection, slot, reused: false })
     }
 
-    /// Closes what has been idle for too long or is too old, and tells the metrics. To be called about once a second: time
-    /// is counted by it.
+    /// Closes what has been idle for too long, is too old or was closed by its peer, and tells the metrics. To be called
+    /// about once a second: time is counted by it.
     pub fn sweep(&self, now: Instant) {
         self.common.now.set(now);
         self.common.meter.tell();
@@ -215,7 +206,12 @@ where
         self.common.meter.idle()
     }
 
-    /// Connections whose driver task runs, idle or not.
+    /// Keeps the memory of a request's fields, for an answer's.
+    pub fn recycle(&self, headers: HeaderMap) {
+        self.common.spare.recycle(headers);
+    }
+
+    /// Connections there are, idle or not.
     #[must_use]
     pub fn open(&self) -> usize {
         self.common.open.get()
@@ -238,7 +234,7 @@ impl<B> Slot<B> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             self.common.meter.fewer_idle(1);
-            if idle.connection.sender.is_ready() && now < idle.connection.retires {
+            if now < idle.connection.retires && idle.connection.is_quiet() {
                 return Some(idle.connection);
             }
         }
@@ -261,18 +257,20 @@ impl<B> Slot<B> {
         drop((idle, oldest));
     }
 
-    /// Moves connections that have idled for too long, are over the limit or too old to `old`: the one that has idled
-    /// longest stands first.
+    /// Moves connections that have idled for too long, are over the limit, too old or closed to `old`: the one that has
+    /// idled longest stands first.
     fn sweep(&self, old: &mut Vec<Idle<B>>) {
         let settings = self.common.settings.get();
         let patience = settings.patience(self.common.meter.idle());
+        let one_of = 1 + self.common.meter.idle() / ASKED_AT_ONCE;
+        let is_closed = |idle: &Idle<B>| fastrand::usize(..one_of) == 0 && !idle.connection.is_quiet();
         let mut idle = self.idle.borrow_mut();
         let (before, now) = (idle.len(), self.common.now.get());
         let young = idle.iter().position(|idle| now.saturating_duration_since(idle.since) < patience);
         let over = idle.len().saturating_sub(settings.idle_per_endpoint);
         let from = young.unwrap_or(idle.len()).max(over);
         old.extend(idle.drain(..from));
-        old.extend(idle.extract_if(.., |idle| now >= idle.connection.retires));
+        old.extend(idle.extract_if(.., |idle| now >= idle.connection.retires || is_closed(idle)));
         self.common.meter.fewer_idle(before - idle.len());
     }
 
@@ -283,44 +281,23 @@ impl<B> Slot<B> {
         drop(idle);
     }
 
-    fn remove(&self, id: u64) {
-        let mut idle = self.idle.borrow_mut();
-        let gone = idle.iter().position(|idle| idle.connection.id == id).map(|at| idle.remove(at));
-        drop(idle);
-        if gone.is_some() {
-            self.common.meter.fewer_idle(1);
-        }
-        drop(gone);
+    fn open(self: &Rc<Self>, stream: Stream) -> Connection<B> {
+        let common = &self.common;
+        let wire = Rc::new(RefCell::new(Wire::new(stream, Rc::clone(&common.spare))));
+        let retires = common.settings.get().retires(common.now.get());
+        Connection { wire, retires, _open: Open::begin(common) }
     }
 }
 
-impl<B> Slot<B>
-where
-    B: http_body::Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    async fn open(self: &Rc<Self>, stream: Stream) -> Result<Connection<B>, ConnectError> {
-        let (socket, notes) = UpstreamSocket::new(stream);
-        let shaken = self.common.http.handshake(socket).await;
-        let (sender, driver) = shaken.map_err(|error| ConnectError::Refused(std::io::Error::other(error)))?;
-        let id = self.common.next_id.get();
-        self.common.next_id.set(id + 1);
-        let open = Open::begin(&self.common);
-        let slot = Rc::downgrade(self);
-        tokio::task::spawn_local(async move {
-            // ignored: an error during an exchange is told to whoever sent the request, and on an idle connection it
-            // is no more than its end.
-            let _ = driver.with_upgrades().await;
-            if let Some(slot) = slot.upgrade() {
-                slot.remove(id);
-            }
-            drop(open);
-        });
-        Ok(Connection { sender, notes, id, retires: self.common.settings.get().retires(self.common.now.get()) })
+impl<B> Connection<B> {
+    /// False once its peer has closed it, or said something unasked.
+    fn is_quiet(&self) -> bool {
+        self.wire.borrow().is_quiet()
     }
 }
 
-/// Counts a connection while its driver runs.
+/// Counts a connection while it lives.
+#[derive(Debug)]
 struct Open(Rc<Common>);
 
 impl Open {
@@ -336,10 +313,7 @@ impl Drop for Open {
     }
 }
 
-impl<B> Lease<B>
-where
-    B: http_body::Body<Data = Bytes> + 'static,
-{
+impl<B> Lease<B> {
     /// It has carried a request before: the peer may have closed it since.
     #[must_use]
     pub fn reused(&self) -> bool {
@@ -354,47 +328,63 @@ where
         }
     }
 
-    /// Sends `request` and waits for the head of the answer. The caller sets the deadline.
+    /// The socket of a connection that has left HTTP, with what was read beyond the answer's head; `None` while somebody
+    /// has the answer's body.
+    #[must_use]
+    pub fn into_stream(self) -> Option<(Stream, Bytes)> {
+        Some(Rc::into_inner(self.connection.wire)?.into_inner().into_stream())
+    }
+
+    fn broken(&self, source: Fault) -> Broken {
+        let cause = match source {
+            Fault::RequestBody(_) | Fault::RequestBodyShort => BrokenCause::RequestBody,
+            Fault::Malformed(_) => BrokenCause::BadAnswer,
+            Fault::Ended | Fault::Io(_) => BrokenCause::Closed,
+        };
+        let wire = self.connection.wire.borrow();
+        Broken { wrote: wire.writes() > 0, answered: wire.answered(), cause, source }
+    }
+}
+
+impl<B> Lease<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// The answer's body has ended: back into the pool, or closed if it cannot carry another request. One whose request has
+    /// not ended is closed when that has, or nobody has more of it.
+    pub fn release(self) {
+        // Whoever still had the answer's body could read of the next one.
+        let is_alone = Rc::strong_count(&self.connection.wire) == 1;
+        let mut wire = self.connection.wire.borrow_mut();
+        if is_alone && wire.is_reusable() {
+            wire.rest();
+            drop(wire);
+            self.slot.put(self.connection);
+        } else if is_alone && wire.is_answered_early() {
+            drop(wire);
+            tokio::task::spawn_local(self.finish());
+        }
+    }
+
+    /// Sends the rest of a request that was answered before its end: the app may read on, and take a request that is cut for
+    /// one that failed.
+    async fn finish(self) {
+        // ignored: either way the connection is closed, and nobody waits for it.
+        let _ = tokio::time::timeout(FINISH, http1::send_rest(&self.connection.wire)).await;
+    }
+
+    /// Sends a request and waits for the head of the answer. The caller sets the deadline.
     ///
     /// # Errors
     /// When the connection was closed before, or broke during the exchange.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the upstream may have seen the request.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendError<B>> {
-        self.connection.notes.clear();
-        let sent = self.connection.sender.try_send_request(request).await;
-        sent.map_err(|mut error| match error.take_message() {
-            Some(request) => SendError::NotSent(Box::new(request)),
-            None => SendError::Broken(self.broken(error.into_error())),
-        })
+    pub async fn send(&mut self, ask: &Ask<'_>, body: B) -> Result<Response<AnswerBody<B>>, SendError<B>> {
+        let answered = http1::exchange(&self.connection.wire, ask, body).await.map_err(SendError::NotSent)?;
+        answered.map_err(|fault| SendError::Broken(self.broken(fault)))
     }
-
-    fn broken(&self, source: hyper::Error) -> Broken {
-        let cause = if source.is_user() {
-            BrokenCause::RequestBody
-        } else if source.is_parse() {
-            BrokenCause::BadAnswer
-        } else {
-            BrokenCause::Closed
-        };
-        let notes = &self.connection.notes;
-        Broken { wrote: notes.writes() > 0, answered: notes.answered(), cause, source }
-    }
-
-    /// The answer's body has ended: back into the pool, or closed if it cannot carry another request.
-    pub fn release(self) {
-        if self.connection.sender.is_ready() {
-            self.slot.put(self.connection);
-        }
-    }
-}
-
-/// The socket of an upgraded connection of a [`Pool`], with what was already read from it; `None` for one of another make.
-#[must_use]
-pub fn into_stream(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
-    let parts = upgraded.downcast::<UpstreamSocket>().ok()?;
-    Some((parts.io.into_stream(), parts.read_buf))
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Idle connections to endpoints that have left the table: found by asking, for a few endpoints at a time, whether the app
 //! that the connections were made for still has them.
 
-use std::{error::Error, rc::Rc};
+use std::rc::Rc;
 
-use bytes::Bytes;
 use routing_cache::model::{Address, AppId};
 
 use super::Pool;
@@ -20,11 +19,7 @@ impl Unchecked {
     }
 }
 
-impl<B> Pool<B>
-where
-    B: http_body::Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl<B> Pool<B> {
     /// All endpoints there are connections to.
     #[must_use]
     pub fn unchecked(&self) -> Unchecked {

@@ -4,6 +4,7 @@ use std::{
     task::Poll,
 };
 
+use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -25,8 +26,27 @@ fn full(bytes: &'static str) -> Body {
     Full::new(Bytes::from_static(bytes.as_bytes())).map_err(|never| match never {}).boxed_unsync()
 }
 
-fn request(body: Body) -> Request<Body> {
-    Request::post("/").header("host", "a").body(body).unwrap()
+/// Asks with these fields, and one for the host.
+async fn ask_with(
+    lease: &mut Lease<Body>,
+    fields: &[(&'static str, &'static str)],
+    body: Body,
+) -> Result<Response<AnswerBody<Body>>, SendError<Body>> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("host", "a")].iter().chain(fields) {
+        headers.append(*name, value.parse().unwrap());
+    }
+    let (method, target, informed) = (Method::POST, Uri::from_static("/"), |_: StatusCode| {});
+    lease.send(&Ask { method: &method, target: &target, headers: &headers, informed: &informed }, body).await
+}
+
+async fn ask(lease: &mut Lease<Body>, body: Body) -> Result<Response<AnswerBody<Body>>, SendError<Body>> {
+    ask_with(lease, &[], body).await
+}
+
+/// Tells connections that live at the same time apart.
+fn id(lease: &Lease<Body>) -> *const () {
+    Rc::as_ptr(&lease.connection.wire).cast()
 }
 
 /// On one worker's runtime, within a deadline.
@@ -99,7 +119,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// One exchange over a connection of `pool`, to the end of the answer. The lease is not given back.
 async fn exchange(pool: &Pool<Body>, address: &Address) -> Lease<Body> {
     let mut lease = pool.checkout(address, SOON, false).await.unwrap();
-    let answer = lease.send(request(full(""))).await.unwrap();
+    let answer = ask(&mut lease, full("")).await.unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
     lease
 }
@@ -107,7 +127,7 @@ async fn exchange(pool: &Pool<Body>, address: &Address) -> Lease<Body> {
 async fn broken(answer: &'static str) -> Broken {
     let address = App::new(&[answer]).on_tcp().await;
     let mut lease = Pool::new(SETTINGS).checkout(&address, SOON, false).await.unwrap();
-    match lease.send(request(full("hello"))).await {
+    match ask(&mut lease, full("hello")).await {
         Err(SendError::Broken(broken)) => broken,
         other => panic!("{other:?}"),
     }
@@ -120,16 +140,51 @@ fn a_released_connection_is_used_again_and_the_last_one_first() {
         let pool = Pool::new(SETTINGS);
         let (first, second) = (exchange(&pool, &address).await, exchange(&pool, &address).await);
         assert_eq!((first.reused(), second.reused(), pool.open()), (false, false, 2));
-        let ids = [first.connection.id, second.connection.id];
+        let ids = [id(&first), id(&second)];
         first.release();
         second.release();
         assert_eq!(pool.idle(), 2);
         for _ in 0..3 {
             let lease = exchange(&pool, &address).await;
-            assert_eq!((lease.reused(), lease.connection.id), (true, ids[1]));
+            assert_eq!((lease.reused(), id(&lease)), (true, ids[1]));
             lease.release();
         }
         assert_eq!((pool.idle(), pool.open()), (2, 2));
+    });
+}
+
+/// It would read of the next exchange what is none of its own.
+#[test]
+fn a_connection_of_which_somebody_has_the_answer_is_not_given_back() {
+    run(async {
+        let address = App::new(&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"; 2]).on_tcp().await;
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let answer = ask(&mut lease, full("")).await.unwrap();
+        lease.release();
+        assert_eq!(pool.idle(), 0);
+        drop(answer);
+        assert_eq!(pool.open(), 0);
+    });
+}
+
+#[test]
+fn an_idle_connection_that_speaks_unasked_is_not_used_again() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(OK.as_bytes()).await.unwrap();
+        ask(&mut lease, full("")).await.unwrap().into_body().collect().await.unwrap();
+        lease.release();
+        assert_eq!(pool.idle(), 1);
+        peer.write_all(OK.replace("ok", "no").as_bytes()).await.unwrap();
+        let slot = pool.slot(&address);
+        until(|| !slot.idle.borrow()[0].connection.is_quiet()).await;
+        assert!(!pool.checkout(&address, SOON, false).await.unwrap().reused());
+        assert_eq!((pool.idle(), pool.open()), (0, 0));
     });
 }
 
@@ -164,7 +219,12 @@ fn a_connection_that_its_peer_closes_leaves_the_pool_by_itself() {
         exchange(&pool, &address).await.release();
         assert_eq!(pool.idle(), 1);
         app.close.notify_waiters();
-        until(|| pool.idle() == 0 && pool.open() == 0).await;
+        let now = pool.common.now.get();
+        until(|| {
+            pool.sweep(now);
+            pool.idle() == 0 && pool.open() == 0
+        })
+        .await;
         exchange(&pool, &address).await.release();
         assert_eq!(pool.idle(), 1);
     });
@@ -190,11 +250,9 @@ fn a_request_for_a_connection_that_was_closed_comes_back() {
         let pool = Pool::new(SETTINGS);
         let mut lease = exchange(&pool, &address).await;
         app.close.notify_waiters();
-        until(|| pool.open() == 0).await;
-        match lease.send(request(full("hello"))).await {
-            Err(SendError::NotSent(request)) => {
-                assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "hello");
-            }
+        until(|| !lease.connection.is_quiet()).await;
+        match ask(&mut lease, full("hello")).await {
+            Err(SendError::NotSent(body)) => assert_eq!(body.collect().await.unwrap().to_bytes(), "hello"),
             other => panic!("{other:?}"),
         }
         lease.release();
@@ -221,7 +279,7 @@ fn a_body_that_ends_in_an_error_is_not_the_fault_of_the_upstream() {
         let mut lease = Pool::new(SETTINGS).checkout(&address, SOON, false).await.unwrap();
         let chunks = [Ok(http_body::Frame::data(Bytes::from_static(b"hel"))), Err(io::Error::other("the client left"))];
         let body = StreamBody::new(futures_util::stream::iter(chunks)).boxed_unsync();
-        match lease.send(request(body)).await {
+        match ask(&mut lease, body).await {
             Err(SendError::Broken(broken)) => assert_eq!(broken.cause, BrokenCause::RequestBody),
             other => panic!("{other:?}"),
         }
@@ -238,11 +296,34 @@ fn an_answer_that_comes_before_the_whole_request_spends_the_connection() {
         unfinished.send(Ok(http_body::Frame::data(Bytes::from_static(b"hello")))).await.unwrap();
         let mut chunks: mpsc::Receiver<Result<http_body::Frame<Bytes>, io::Error>> = chunks;
         let body = StreamBody::new(futures_util::stream::poll_fn(move |cx| chunks.poll_recv(cx))).boxed_unsync();
-        let answer = lease.send(request(body)).await.unwrap();
+        let answer = ask(&mut lease, body).await.unwrap();
         answer.into_body().collect().await.unwrap();
         lease.release();
         assert_eq!(pool.idle(), 0);
         drop(unfinished);
+        until(|| pool.open() == 0).await;
+    });
+}
+
+/// The app has answered and reads on: what it then gets is all of the request, though nobody waits for it any more.
+#[test]
+fn a_request_that_was_answered_before_its_end_is_sent_to_its_end() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let pool = Pool::new(SETTINGS);
+        let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(OK.as_bytes()).await.unwrap();
+        let large = Full::new(Bytes::from(vec![b'x'; 8 << 20])).map_err(|never| match never {}).boxed_unsync();
+        let answer = ask(&mut lease, large).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert!(lease.connection.wire.borrow().is_answered_early());
+        lease.release();
+        assert_eq!((pool.idle(), pool.open()), (0, 1));
+        let mut seen = Vec::new();
+        peer.read_to_end(&mut seen).await.unwrap();
+        assert!(seen.len() > 8 << 20 && seen.ends_with(b"xx"), "{} bytes", seen.len());
         until(|| pool.open() == 0).await;
     });
 }
@@ -255,7 +336,7 @@ fn a_request_that_is_given_up_closes_its_connection() {
         let pool = Pool::new(SETTINGS);
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
         let (_silent, _) = listener.accept().await.unwrap();
-        let mut sending = Box::pin(lease.send(request(full("hello"))));
+        let mut sending = Box::pin(ask(&mut lease, full("hello")));
         let polled = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await;
         assert!(polled, "nobody has answered");
         drop(sending);
@@ -312,9 +393,9 @@ fn head_and_small_body_leave_in_one_write() {
         let pool = Pool::new(SETTINGS);
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
         for _ in 0..2 {
-            let answer = lease.send(request(full("hello"))).await.unwrap();
+            let answer = ask(&mut lease, full("hello")).await.unwrap();
             answer.into_body().collect().await.unwrap();
-            assert_eq!(lease.connection.notes.writes(), 1);
+            assert_eq!(lease.connection.wire.borrow().writes(), 1);
         }
     });
 }
@@ -344,17 +425,14 @@ fn an_upgraded_connection_is_handed_over_with_what_was_read() {
         let address = App::new(&[switch]).on_tcp().await;
         let pool = Pool::new(SETTINGS);
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
-        let mut request = request(full(""));
-        request.headers_mut().insert("connection", "upgrade".parse().unwrap());
-        request.headers_mut().insert("upgrade", "echo".parse().unwrap());
-        let answer = lease.send(request).await.unwrap();
-        let (mut stream, mut early) = into_stream(hyper::upgrade::on(answer).await.unwrap()).unwrap();
+        let answer = ask_with(&mut lease, &[("connection", "upgrade"), ("upgrade", "echo")], full("")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+        let (mut stream, mut early) = lease.into_stream().unwrap();
         let mut text = early.split_to(early.len()).to_vec();
         stream.write_all(b"late").await.unwrap();
         while text != b"earlylate" {
             assert!(stream.read_buf(&mut text).await.unwrap() > 0, "{}", text.escape_ascii());
         }
-        lease.release();
         assert_eq!((pool.idle(), pool.open()), (0, 0));
     });
 }
@@ -455,10 +533,10 @@ fn all_endpoints_together_have_a_bounded_number_of_idle_connections() {
         let (second, third) = (exchange(&pool, &addresses[0]).await, exchange(&pool, &addresses[3]).await);
         first.release();
         third.release();
-        let newest = second.connection.id;
+        let newest = id(&second);
         second.release();
         assert_eq!(pool.idle(), 3);
-        assert_eq!(exchange(&pool, &addresses[0]).await.connection.id, newest);
+        assert_eq!(id(&exchange(&pool, &addresses[0]).await), newest);
         // Where it is crowded, those that were not used of late make room.
         pool.sweep(pool.common.now.get() + Duration::from_secs(6));
         assert_eq!(pool.idle(), 2, "below three quarters of the places nothing is closed early");
@@ -505,13 +583,13 @@ fn an_end_that_nobody_has_noticed_fails_the_next_request_without_an_answer() {
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         std::io::Write::write_all(&mut peer, OK.as_bytes()).unwrap();
-        let answer = lease.send(request(full(""))).await.unwrap();
+        let answer = ask(&mut lease, full("")).await.unwrap();
         answer.into_body().collect().await.unwrap();
         lease.release();
         drop(peer);
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
         assert!(lease.reused(), "nobody has noticed");
-        match lease.send(request(full("hello"))).await {
+        match ask(&mut lease, full("hello")).await {
             // It may be sent again whatever it is.
             Err(SendError::NotSent(_)) => {}
             // It may be sent again if that is safe.

@@ -1,0 +1,247 @@
+//! A request on its way out: what is laid out and not written yet, and the body it is filled from.
+
+use std::{
+    io::{self, IoSlice, Write as _},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes};
+use http::{HeaderMap, HeaderName, header};
+use http_body::{Body, Frame};
+
+use super::{
+    encode::{self, Ask, Framing},
+    fault::Fault,
+};
+use crate::net::{io::poll_write_gathered, stream::Stream};
+
+/// A frame of so many bytes or fewer is copied behind what is laid out, so that head and small body leave in one write; a
+/// larger one is written from where it is. A page, from which on the copy costs more (see `net::io`).
+const SMALL_FRAME: usize = 4096;
+/// What is laid out before it is written, at most; the bound for a body in many small frames.
+const LAID_OUT: usize = 16 << 10;
+const LINE_END: &[u8] = b"\r\n";
+const LINE_END_AND_LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
+
+/// What is to be written of one request.
+#[derive(Debug)]
+pub(super) struct Outbox<B> {
+    /// What is laid out, of which so much is written.
+    bytes: Vec<u8>,
+    written: usize,
+    /// A frame that follows it.
+    frame: Bytes,
+    /// The end of that frame's chunk.
+    tail: &'static [u8],
+    /// What is still to come of the body.
+    body: Option<B>,
+    framing: Framing,
+    /// Writes that took something; none: the upstream has not seen a byte.
+    writes: u32,
+    /// The upstream takes nothing more.
+    given_up: bool,
+}
+
+impl<B> Default for Outbox<B> {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            written: 0,
+            frame: Bytes::new(),
+            tail: &[],
+            body: None,
+            framing: Framing::Length(0),
+            writes: 0,
+            given_up: false,
+        }
+    }
+}
+
+impl<B> Outbox<B> {
+    /// Writes that took something of the request.
+    pub(super) fn writes(&self) -> u32 {
+        self.writes
+    }
+
+    /// All of the request is written, or no more of it will be.
+    pub(super) fn is_over(&self) -> bool {
+        self.given_up || (self.body.is_none() && self.is_empty())
+    }
+
+    /// All of the request is written.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.given_up && self.is_over()
+    }
+
+    /// The memory, for another request.
+    pub(super) fn take_memory(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.written = 0;
+        bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.written == self.bytes.len() && self.frame.is_empty() && self.tail.is_empty()
+    }
+
+    /// No more of it is sent, or asked of the body.
+    fn give_up(&mut self) {
+        self.given_up = true;
+        self.body = None;
+    }
+}
+
+impl<B> Outbox<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Lays a request out, in the memory of `bytes`.
+    pub(super) fn begin(&mut self, ask: &Ask<'_>, body: B, bytes: Vec<u8>) {
+        debug_assert!(bytes.is_empty() && self.is_empty(), "a request is laid out over another");
+        (self.bytes, self.written, self.writes, self.given_up) = (bytes, 0, 0, false);
+        self.framing = encode::head(ask, &body, &mut self.bytes);
+        self.body = Some(body).filter(|body| !body.is_end_stream());
+    }
+
+    /// Writes as much as the socket takes of what the body has. Ready once nothing is left to write, or the peer takes
+    /// nothing more: it may have answered, and closed, before it had read the rest. What it said can still be read (RFC
+    /// 9112, 9.5), so that end is left for the read to find.
+    pub(super) fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        while !self.given_up {
+            self.fill(cx)?;
+            if self.is_empty() {
+                return if self.body.is_none() { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
+            match ready!(self.poll_write(stream, cx)) {
+                Ok(0) => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
+                Ok(written) => self.wrote(written),
+                Err(error) if self.writes > 0 && is_gone(&error) => self.give_up(),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let laid_out = self.bytes.get(self.written..).unwrap_or_default();
+        if self.frame.is_empty() && self.tail.is_empty() {
+            return poll_write_gathered(stream, cx, &[IoSlice::new(laid_out)]);
+        }
+        let all = [IoSlice::new(laid_out), IoSlice::new(&self.frame), IoSlice::new(self.tail)];
+        poll_write_gathered(stream, cx, &all)
+    }
+
+    fn wrote(&mut self, mut count: usize) {
+        self.writes = self.writes.saturating_add(1);
+        let laid_out = (self.bytes.len() - self.written).min(count);
+        self.written += laid_out;
+        count -= laid_out;
+        let of_frame = self.frame.len().min(count);
+        self.frame.advance(of_frame);
+        self.tail = self.tail.get(count - of_frame..).unwrap_or_default();
+        if self.written == self.bytes.len() {
+            self.bytes.clear();
+            self.written = 0;
+        }
+    }
+
+    /// Lays out what the body has, as far as there is room.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        while self.frame.is_empty() && self.tail.is_empty() && self.bytes.len() < LAID_OUT {
+            let Some(body) = &mut self.body else { return Ok(()) };
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(None) => self.end(None)?,
+                Poll::Ready(Some(Err(error))) => return Err(Fault::RequestBody(error.into())),
+                Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), Fault> {
+        match frame.into_data() {
+            Ok(data) => self.data(data),
+            Err(frame) => return self.end(frame.into_trailers().ok()),
+        }
+        if self.body.as_ref().is_some_and(Body::is_end_stream) { self.end(None) } else { Ok(()) }
+    }
+
+    fn data(&mut self, mut data: Bytes) {
+        match &mut self.framing {
+            Framing::Length(left) => {
+                // What is beyond the length would be read as another request.
+                data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= data.len() as u64;
+                self.lay_out(data, &[]);
+            }
+            // An empty chunk would be the last one.
+            Framing::Chunked(_) if data.is_empty() => {}
+            Framing::Chunked(_) => {
+                // ignored: a Vec takes whatever is written.
+                let _ = write!(self.bytes, "{:X}\r\n", data.len());
+                self.lay_out(data, LINE_END);
+            }
+        }
+    }
+
+    fn lay_out(&mut self, data: Bytes, tail: &'static [u8]) {
+        if data.len() <= SMALL_FRAME {
+            self.bytes.extend_from_slice(&data);
+            self.bytes.extend_from_slice(tail);
+        } else {
+            (self.frame, self.tail) = (data, tail);
+        }
+    }
+
+    /// The body has ended. What ends a chunked one follows its last frame.
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Fault> {
+        self.body = None;
+        match &self.framing {
+            Framing::Length(0) => {}
+            Framing::Length(_) => return Err(Fault::RequestBodyShort),
+            // Trailers come when a frame that was not copied has been written.
+            Framing::Chunked(_) if !self.frame.is_empty() => self.tail = LINE_END_AND_LAST_CHUNK,
+            Framing::Chunked(named) => last_chunk(trailers.as_ref(), named, &mut self.bytes),
+        }
+        Ok(())
+    }
+}
+
+fn last_chunk(trailers: Option<&HeaderMap>, named: &[HeaderName], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        if named.contains(name) && may_trail(name) {
+            encode::field(name, value.as_bytes(), out);
+        }
+    }
+    out.extend_from_slice(LINE_END);
+}
+
+/// False for a field that means nothing, or something else, behind the content. Source: RFC 9110, 6.5.1; the list is
+/// hyper's, which holds the answers' trailers to it.
+fn may_trail(name: &HeaderName) -> bool {
+    const NEVER: [HeaderName; 12] = [
+        header::AUTHORIZATION,
+        header::CACHE_CONTROL,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::HOST,
+        header::MAX_FORWARDS,
+        header::SET_COOKIE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+    ];
+    !NEVER.contains(name)
+}
+
+/// The peer takes nothing more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}

@@ -1,0 +1,271 @@
+//! One answer on its way in: pure, bytes in, a head and then its body out. How the bytes are cut into reads never changes
+//! what comes out.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http_body::SizeHint;
+use memchr::memmem;
+
+use super::{
+    chunks::Chunks,
+    fault::{Fault, Flaw},
+    head::{self, Ending, Finder, Head, MAX_FIELDS},
+};
+
+/// The longest head of an answer, in bytes. Source: well above what servers send (some send 64 KiB of cookies and policies
+/// in all seriousness), and a bound for what an app can have a worker hold before its answer is one.
+pub(super) const MAX_HEAD_BYTES: usize = 256 << 10;
+/// Trailers, in bytes. Source: hyper's limit.
+const MAX_TRAILER_BYTES: usize = 16 << 10;
+
+/// How far an answer has been read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Head {
+        finder: Finder,
+        /// The incomplete head is looked at for what is wrong with it once it is so long.
+        check_at: usize,
+    },
+    Length(u64),
+    Chunked(Chunks),
+    /// After the last chunk, so far into the trailers.
+    Trailers {
+        looked: usize,
+    },
+    Close,
+    Ended,
+    Failed,
+}
+
+/// What follows a head.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A piece of the body.
+    Data(Bytes),
+    /// The trailers, which end it.
+    Trailers(HeaderMap),
+    /// Its end.
+    End,
+    /// More must be read first.
+    More,
+}
+
+impl Reading {
+    /// Ready for an answer's head.
+    pub(super) fn new() -> Self {
+        Self { state: State::Head { finder: Finder::default(), check_at: 1 } }
+    }
+
+    /// Nothing is to be read.
+    pub(super) fn idle() -> Self {
+        Self { state: State::Ended }
+    }
+
+    /// The next head in `read`, which may be an informational one, if it is all there. Takes `spare` for its fields.
+    pub(super) fn head(
+        &mut self,
+        read: &mut BytesMut,
+        method: &Method,
+        spare: &mut HeaderMap,
+    ) -> Result<Option<Head>, Flaw> {
+        let found = self.find_head(read, method, spare);
+        if found.is_err() {
+            self.state = State::Failed;
+        }
+        found
+    }
+
+    fn find_head(&mut self, read: &mut BytesMut, method: &Method, spare: &mut HeaderMap) -> Result<Option<Head>, Flaw> {
+        let State::Head { finder, check_at } = &mut self.state else { return Err(Flaw::Value) };
+        let Some(length) = finder.find(read) else {
+            if read.len() >= *check_at {
+                // Seldom enough that a head in many pieces is not read again for each.
+                *check_at = read.len() * 2;
+                head::check(read)?;
+            }
+            return if read.len() < MAX_HEAD_BYTES { Ok(None) } else { Err(Flaw::HeadTooLarge) };
+        };
+        if length > MAX_HEAD_BYTES {
+            return Err(Flaw::HeadTooLarge);
+        }
+        let head = head::parse(&read.split_to(length).freeze(), std::mem::take(spare))?;
+        self.state = match head.ending(method)? {
+            _ if head.is_informational() => Self::new().state,
+            Ending::Head | Ending::Length(0) => State::Ended,
+            Ending::Length(length) => State::Length(length),
+            Ending::Chunked => State::Chunked(Chunks::new()),
+            Ending::Close => State::Close,
+        };
+        Ok(Some(head))
+    }
+
+    /// What comes next of what follows the head.
+    pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<Item, Flaw> {
+        let next = self.find_next(read);
+        if next.is_err() {
+            self.state = State::Failed;
+        }
+        next
+    }
+
+    fn find_next(&mut self, read: &mut BytesMut) -> Result<Item, Flaw> {
+        match &mut self.state {
+            State::Head { .. } | State::Failed => Err(Flaw::Value),
+            State::Ended => Ok(Item::End),
+            _ if read.is_empty() => Ok(Item::More),
+            State::Close => Ok(Item::Data(read.split().freeze())),
+            State::Length(left) => {
+                let data = take(read, *left);
+                *left -= data.len() as u64;
+                if *left == 0 {
+                    self.state = State::Ended;
+                }
+                Ok(Item::Data(data))
+            }
+            State::Chunked(chunks) => {
+                let skipped = chunks.skip(read)?;
+                read.advance(skipped);
+                self.chunk(read)
+            }
+            State::Trailers { looked } => {
+                let Some(length) = trailers_length(read, looked)? else { return Ok(Item::More) };
+                self.state = State::Ended;
+                trailers(&read.split_to(length)).map(|trailers| trailers.map_or(Item::End, Item::Trailers))
+            }
+        }
+    }
+
+    /// The next data of a chunked body, up to which all was taken.
+    fn chunk(&mut self, read: &mut BytesMut) -> Result<Item, Flaw> {
+        let State::Chunked(chunks) = &mut self.state else { return Err(Flaw::Value) };
+        if chunks.in_trailers() {
+            self.state = State::Trailers { looked: 0 };
+            return self.find_next(read);
+        }
+        let Some(left) = chunks.data().filter(|_| !read.is_empty()) else { return Ok(Item::More) };
+        let data = take(read, left);
+        chunks.took(data.len() as u64);
+        self.look_ahead(read);
+        Ok(Item::Data(data))
+    }
+
+    /// Takes the end of a chunked body together with its last data, where it is there and plain: whoever has the data then
+    /// knows that nothing follows. What is wrong, or more than that, is left for the next look.
+    fn look_ahead(&mut self, read: &mut BytesMut) {
+        let State::Chunked(chunks) = &mut self.state else { return };
+        let mut ahead = *chunks;
+        let Ok(skipped) = ahead.skip(read) else { return };
+        let plain = read.get(skipped..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+        if ahead.in_trailers() && plain {
+            read.advance(skipped + 2);
+            self.state = State::Ended;
+        }
+    }
+
+    /// All of a body that has a length, if it is there.
+    pub(super) fn take_whole(&mut self, read: &mut BytesMut) -> Option<Bytes> {
+        let State::Length(left) = self.state else { return None };
+        if (read.len() as u64) < left {
+            return None;
+        }
+        self.state = State::Ended;
+        Some(take(read, left))
+    }
+
+    /// The upstream has sent its last byte; `read` is what of it was not taken.
+    pub(super) fn end(&mut self, read: &BytesMut) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Close | State::Ended => {
+                self.state = State::Ended;
+                Ok(())
+            }
+            State::Head { .. } => {
+                head::check(read)?;
+                Err(Fault::Ended)
+            }
+            _ => Err(Fault::Ended),
+        }
+    }
+
+    /// Something went wrong elsewhere.
+    pub(super) fn fail(&mut self) {
+        self.state = State::Failed;
+    }
+
+    /// True when all of the answer was taken.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// True for an answer that only the connection's end ends.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        matches!(self.state, State::Close)
+    }
+
+    /// What is still to come of the body.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.state {
+            State::Length(left) => SizeHint::with_exact(left),
+            State::Ended => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
+    }
+
+    /// Bytes that are known to come.
+    pub(super) fn awaited(&self) -> Option<u64> {
+        match &self.state {
+            State::Length(left) => Some(*left),
+            State::Chunked(chunks) => chunks.data(),
+            _ => None,
+        }
+    }
+}
+
+/// The first `most` bytes, or all there are.
+fn take(read: &mut BytesMut, most: u64) -> Bytes {
+    let most = usize::try_from(most).map_or(read.len(), |most| most.min(read.len()));
+    read.split_to(most).freeze()
+}
+
+/// The length of the trailers that `read` begins with, to the end of their empty line, once it is there. `looked` bytes
+/// were looked at before.
+fn trailers_length(read: &[u8], looked: &mut usize) -> Result<Option<usize>, Flaw> {
+    if read.starts_with(b"\r\n") {
+        return Ok(Some(2));
+    }
+    let from = looked.saturating_sub(3);
+    let found = memmem::find(read.get(from..).unwrap_or_default(), b"\r\n\r\n");
+    *looked = read.len();
+    match found {
+        Some(at) if from + at + 4 <= MAX_TRAILER_BYTES => Ok(Some(from + at + 4)),
+        None if read.len() < MAX_TRAILER_BYTES => Ok(None),
+        _ => Err(Flaw::Trailers),
+    }
+}
+
+/// Reads the trailers that `bytes` are; `None` for none.
+fn trailers(bytes: &[u8]) -> Result<Option<HeaderMap>, Flaw> {
+    let bare = |at: &usize| at.checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\r');
+    if memchr::memchr_iter(b'\n', bytes).any(|at| bare(&at)) {
+        return Err(Flaw::Trailers);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let Ok(httparse::Status::Complete((length, fields))) = httparse::parse_headers(bytes, &mut fields) else {
+        return Err(Flaw::Trailers);
+    };
+    if length != bytes.len() {
+        return Err(Flaw::Trailers);
+    }
+    let mut trailers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Flaw::Trailers)?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| Flaw::Trailers)?;
+        trailers.append(name, value);
+    }
+    Ok(Some(trailers).filter(|trailers| !trailers.is_empty()))
+}
