@@ -60,7 +60,7 @@ pub struct GatewayConfig {
 }
 
 /// Where something listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
     /// An IP address and a port; 0 takes a free one.
     Tcp(SocketAddr),
