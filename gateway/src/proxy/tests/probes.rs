@@ -118,13 +118,19 @@ fn without_a_probe_those_who_wait_at_the_limit_keep_their_place() {
 
 #[test]
 fn probes_at_once_have_a_bound() {
-    let (_silent, address) = listening();
+    let (silent, address) = listening();
     let probes = Probes::default();
     std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..9).map(|_| scope.spawn(|| probes.ask(&address, Duration::from_millis(500)))).collect();
-        let outcomes: Vec<_> = asked.into_iter().map(|asked| asked.join().unwrap()).collect();
-        let late = outcomes.iter().filter(|outcome| matches!(outcome, Err(ProbeError::TimedOut(_)))).count();
-        let busy = outcomes.iter().filter(|outcome| matches!(outcome, Err(ProbeError::Busy))).count();
-        assert_eq!((late + busy, late >= 8), (9, true), "{outcomes:?}");
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| probes.ask(&address, DEADLINE))).collect();
+        let held: Vec<_> = (0..8).map(|_| silent.accept().unwrap()).collect();
+        assert!(matches!(probes.ask(&address, DEADLINE), Err(ProbeError::Busy)));
+        drop(held);
+        for asked in asked {
+            assert!(matches!(asked.join().unwrap(), Err(ProbeError::Broken(_))));
+        }
     });
+    assert!(
+        matches!(probes.ask(&address, Duration::from_millis(50)), Err(ProbeError::TimedOut(_))),
+        "there is room again"
+    );
 }

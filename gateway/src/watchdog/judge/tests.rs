@@ -39,17 +39,18 @@ fn a_worker_without_progress_is_not_fed_on_and_hangs_later() {
 #[test]
 fn a_worker_that_has_drained_is_no_worker() {
     let mut judge = judge();
-    assert!(look(&mut judge, 60_000, &[None, Some(59_900)], BACK).well);
+    let judgement = look(&mut judge, 60_000, &[None, Some(59_900)], BACK);
+    assert!(judgement.well && judgement.verdict.is_good());
 }
 
 #[test]
-fn one_slow_probe_costs_one_meal_and_no_more() {
+fn one_late_probe_is_not_fed_on_and_is_no_hang() {
     let mut judge = judge();
     assert!(look(&mut judge, 1000, &[], BACK).well);
     let slow = look(&mut judge, 2000, &[], LATE);
     assert!(!slow.well && slow.verdict.is_good());
     assert!(look(&mut judge, 3000, &[], BACK).well);
-    // Nor does one that comes long after the last, as its kind.
+    // Nor is a second one, long after.
     let again = look(&mut judge, 30_000, &[], LATE);
     assert!(!again.well && again.verdict.is_good());
 }
