@@ -86,6 +86,17 @@ fn a_service_manager_is_fed_while_all_is_well_and_not_while_a_worker_hangs() {
 }
 
 #[test]
+fn a_service_manager_that_waits_for_another_process_is_not_fed() {
+    let (_backends, orchestrator, _) = three();
+    let mut gateway = Gateway::configured(&orchestrator.url(), "");
+    // As a child inherits it from its parent.
+    gateway.environment.push(("WATCHDOG_PID".to_owned(), std::process::id().to_string()));
+    let manager = Manager::waiting(&mut gateway, WITHIN);
+    gateway.start_ready();
+    assert_eq!(manager.hears_within("WATCHDOG=1", WITHIN), None);
+}
+
+#[test]
 fn a_process_that_drains_is_fed_and_alive() {
     let (_backends, orchestrator, hosts) = three();
     let mut gateway = Gateway::configured(&orchestrator.url(), TWO_WORKERS);
@@ -183,6 +194,7 @@ fn without_descriptors_probe_and_admin_are_answered_and_clients_served_once_ther
         let failed = counted(&gateway, &format!("watchdog_failures_total{{reason=\"{reason}\"}}"));
         assert_eq!(failed, 0.0, "probes failed: {reason}");
     }
+    assert!(!gateway.log().contains("an admin connection could not be accepted"), "for want of what is kept back");
     drop(crowd);
     for host in &hosts {
         let served = wait::until("service", || http::get(gateway.web, host, "/").ok().filter(|a| a.status == 200));
