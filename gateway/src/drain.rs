@@ -1,25 +1,35 @@
 //! Draining: told once, seen everywhere. It is never taken back.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tokio_util::sync::CancellationToken;
 
 /// Starts the drain. Held by the signal handler and the admin API.
 #[derive(Clone, Debug, Default)]
-pub struct Drain(CancellationToken);
+pub struct Drain(Draining);
 
 /// Sees the drain. Held by whatever must stop.
-#[derive(Clone, Debug)]
-pub struct Draining(CancellationToken);
+#[derive(Clone, Debug, Default)]
+pub struct Draining {
+    /// Beside the token, which has a lock: the watchdog looks, and waits for nobody.
+    started: Arc<AtomicBool>,
+    token: CancellationToken,
+}
 
 impl Drain {
     /// Starts it; a second call does nothing.
     pub fn start(&self) {
-        self.0.cancel();
+        self.0.started.store(true, Ordering::Release);
+        self.0.token.cancel();
     }
 
     /// A view of it.
     #[must_use]
     pub fn watch(&self) -> Draining {
-        Draining(self.0.clone())
+        self.0.clone()
     }
 }
 
@@ -27,7 +37,7 @@ impl Draining {
     /// True once it has started.
     #[must_use]
     pub fn has_started(&self) -> bool {
-        self.0.is_cancelled()
+        self.started.load(Ordering::Acquire)
     }
 
     /// Returns once it has started.
@@ -35,7 +45,7 @@ impl Draining {
     /// # Cancel safety
     /// Safe: nothing is lost when the future is dropped.
     pub async fn started(&self) {
-        self.0.cancelled().await;
+        self.token.cancelled().await;
     }
 }
 

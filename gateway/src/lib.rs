@@ -19,3 +19,4 @@ pub mod subscription;
 pub mod telemetry;
 pub mod updates;
 pub mod upstream;
+pub mod watchdog;

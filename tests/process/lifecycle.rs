@@ -1,11 +1,12 @@
 //! Start, readiness, drain and end of the real process.
 
-use std::{fs, os::unix::net::UnixDatagram, time::Duration};
+use std::fs;
 
 use holdgate_tests::{
     gateway::{Gateway, free_address},
     http::{self, Connection},
     load::Load,
+    manager::Manager,
     orchestrator::{Mood, Orchestrator},
     server::Server,
     wait,
@@ -128,46 +129,21 @@ fn a_bad_configuration_is_78_with_every_error_and_nothing_bound_or_written() {
     assert!(Connection::open(gateway.web).is_err(), "nothing is bound");
 }
 
-/// The service manager's end of sd_notify(3).
-struct Supervisor(UnixDatagram);
-
-impl Supervisor {
-    fn of(gateway: &mut Gateway) -> Self {
-        let path = gateway.folder().join("notify");
-        let socket = UnixDatagram::bind(&path).expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-        gateway.environment.push(("NOTIFY_SOCKET".to_owned(), path.display().to_string()));
-        Self(socket)
-    }
-
-    /// Reads until a message has a line that begins with `line`.
-    fn hears(&self, line: &str) -> String {
-        let mut buffer = [0; 4096];
-        loop {
-            let length = self.0.recv(&mut buffer).unwrap_or_else(|e| panic!("waiting for {line}: {e}"));
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            if message.lines().any(|l| l.starts_with(line)) {
-                return message;
-            }
-        }
-    }
-}
-
 #[test]
 fn the_service_manager_is_kept_patient_told_ready_and_told_stopping() {
     let (_backends, orchestrator, _) = three();
     orchestrator.become_(Mood::NotReadyAndEmpty);
     let mut gateway = Gateway::configured(&orchestrator.url(), "");
-    let supervisor = Supervisor::of(&mut gateway);
+    let manager = Manager::of(&mut gateway);
     gateway.start();
-    supervisor.hears("EXTEND_TIMEOUT_USEC=");
+    manager.hears("EXTEND_TIMEOUT_USEC=");
     orchestrator.become_(Mood::Honest);
-    supervisor.hears("READY=1");
+    manager.hears("READY=1");
     gateway.signal(Signal::HUP);
-    assert!(supervisor.hears("RELOADING=1").contains("MONOTONIC_USEC="));
-    supervisor.hears("READY=1");
+    assert!(manager.hears("RELOADING=1").contains("MONOTONIC_USEC="));
+    manager.hears("READY=1");
     gateway.signal(Signal::TERM);
-    supervisor.hears("STOPPING=1");
+    manager.hears("STOPPING=1");
     assert_eq!(gateway.end().code(), Some(0), "{}", gateway.log());
 }
 

@@ -6,8 +6,10 @@
 
 pub mod backend;
 pub mod gateway;
+pub mod hold;
 pub mod http;
 pub mod load;
+pub mod manager;
 pub mod mounts;
 pub mod orchestrator;
 pub mod random;

@@ -3,12 +3,12 @@
 use http::StatusCode;
 use routing_cache::{live::Source, updater::Report};
 
-use super::{Context, STALL_LIMIT, answer::Answer};
+use super::{Context, answer::Answer};
 use crate::{clock, readiness::Check};
 
 /// `GET /livez`
 pub(super) fn livez(context: &Context, verbose: bool) -> Answer {
-    answer("livez", &[progress(context)], verbose)
+    answer("livez", &(context.alive.checks)(), verbose)
 }
 
 /// `GET /readyz`
@@ -18,7 +18,7 @@ pub(super) fn readyz(context: &Context, verbose: bool) -> Answer {
 
 /// `GET /healthz`: both.
 pub(super) fn healthz(context: &Context, verbose: bool) -> Answer {
-    let mut both = vec![progress(context)];
+    let mut both = (context.alive.checks)();
     both.extend(checks(context));
     answer("healthz", &both, verbose)
 }
@@ -79,12 +79,6 @@ fn invalid(report: &Report) -> Option<String> {
 
 fn gate(report: &Report) -> Option<String> {
     (!report.gate_open).then(|| report.gate_reason.clone().unwrap_or_else(|| "its gate is shut".to_owned()))
-}
-
-fn progress(context: &Context) -> Check {
-    let stalled = (context.progress.0)().filter(|stall| stall.since > STALL_LIMIT);
-    let why = |stall: super::Stall| format!("{} has made no progress for {} s", stall.worker, stall.since.as_secs());
-    Check::condition("workers", stalled.map(why))
 }
 
 /// One word when all is well and nobody asked; else each check on a line, and the verdict on the last, as Kubernetes

@@ -24,7 +24,14 @@ mod table;
 mod upstreams;
 pub mod view;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use routing_cache::{live::Reader, model::WallTime};
@@ -36,13 +43,14 @@ pub use self::{
     server::{Running, Socket, start},
 };
 use crate::{
-    config::Config, drain::Drain, readiness::Readiness, telemetry::metrics::Exposition, updates::Updates,
+    clock,
+    config::Config,
+    drain::Drain,
+    readiness::{Check, Readiness},
+    telemetry::metrics::Exposition,
+    updates::Updates,
     upstream::registry::Endpoints,
 };
-
-/// A worker that has not made progress for longer than this hangs. A worker ticks every 250 ms, and no turn of its loop
-/// waits for anything, so that 20 missed ticks are no busy moment.
-pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the admin API may see and do.
 #[derive(Clone)]
@@ -59,6 +67,8 @@ pub struct Context {
     pub listeners: Vec<Listening>,
     /// The workers' progress.
     pub progress: Progress,
+    /// Whether the process serves.
+    pub alive: Alive,
     /// The process's metrics.
     pub metrics: Exposition,
     /// The effective configuration; a reload replaces it.
@@ -96,6 +106,41 @@ pub struct Stall {
 /// Asks for the slowest worker; `None` where there is none.
 #[derive(Clone)]
 pub struct Progress(pub Arc<dyn Fn() -> Option<Stall> + Send + Sync>);
+
+/// What the watchdog says, and what it is told.
+#[derive(Clone)]
+pub struct Alive {
+    /// The checks of `/livez`.
+    pub checks: Arc<dyn Fn() -> Vec<Check> + Send + Sync>,
+    /// Shows that the admin thread makes progress.
+    pub pulse: Pulse,
+}
+
+/// When the admin thread made progress last. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<AtomicU64>);
+
+impl Default for Pulse {
+    /// It begins now.
+    fn default() -> Self {
+        let pulse = Self(Arc::default());
+        pulse.beat();
+        pulse
+    }
+}
+
+impl Pulse {
+    /// The last time, on the clock of [`clock::now`].
+    #[must_use]
+    pub fn last(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn beat(&self) {
+        let now = u64::try_from(clock::now().monotonic.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(now, Ordering::Relaxed);
+    }
+}
 
 /// Sets the log's level for a while; the error is for the caller.
 #[derive(Clone)]

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use tokio::{
@@ -21,7 +22,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Context, access, actions,
+    Context, Pulse, access, actions,
     answer::{Answer, Body},
     archive,
     calls::Call,
@@ -33,7 +34,7 @@ use super::{
 };
 use crate::{
     config::ListenAddress,
-    net::{io::HyperIo, timer::TokioTimer},
+    net::{io::HyperIo, reserve::Reserve, timer::TokioTimer},
     telemetry::metrics::Exposition,
 };
 
@@ -49,6 +50,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Histograms keep every sample until then. Source: 20 M samples without upkeep cost 318 MiB, measured.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often it shows that it makes progress: a fraction of what the watchdog waits for.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// Descriptors kept back for connections when there are none: of a probe, a scraper, a person, and for a file that is read.
+const SPARES: usize = 4;
 
 /// A bound admin socket.
 #[derive(Debug)]
@@ -143,7 +148,9 @@ fn log_end(served: &io::Result<Infallible>) {
 }
 
 async fn serve(socket: Socket, context: Arc<Context>) -> io::Result<Infallible> {
-    tokio::spawn(upkeep(context.metrics.clone())); // it ends with the runtime, as every connection does
+    // Both end with the runtime, as every connection does.
+    tokio::spawn(upkeep(context.metrics.clone()));
+    tokio::spawn(beat(context.alive.pulse.clone()));
     match socket {
         Socket::Tcp(listener) => {
             let listener = TcpListener::from_std(listener)?;
@@ -165,16 +172,42 @@ async fn upkeep(metrics: Exposition) {
     }
 }
 
+async fn beat(pulse: Pulse) {
+    let mut ticks = interval(BEAT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        pulse.beat();
+    }
+}
+
 async fn accept<S>(next: impl AsyncFn() -> io::Result<S>, context: &Arc<Context>) -> io::Result<Infallible>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let reserve = Arc::new(Reserve::new(SPARES));
     loop {
         // The wait is bounded: a connection gives its place back after CONNECTION_TIMEOUT at the latest.
         let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
-        match next().await {
-            Ok(stream) => drop(tokio::spawn(connection(stream, Arc::clone(context), permit))),
+        // ignored: it is tried again, and a connection may still be had.
+        let _ = reserve.refill();
+        let accepted = match next().await {
+            // For want of a descriptor, or else it fails again, and is told.
+            Err(_) => reserve.lend(|| next().now_or_never().unwrap_or(Err(io::ErrorKind::WouldBlock.into()))),
+            accepted => accepted,
+        };
+        match accepted {
+            Ok(stream) => {
+                let (context, reserve) = (Arc::clone(context), Arc::clone(&reserve));
+                tokio::spawn(async move {
+                    connection(stream, context, permit).await;
+                    // ignored: as above. Its descriptor is free now.
+                    let _ = reserve.refill();
+                });
+            }
+            // Without a descriptor accept(2) fails where nobody waits, too.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
                 sleep(ACCEPT_PAUSE + Duration::from_millis(fastrand::u64(0..50))).await;

@@ -48,6 +48,11 @@ impl Gateway {
         let (updates, _thread) = Updates::start(updater, reader.clone(), state.path()).unwrap();
         let stall_ms = Arc::new(AtomicU64::new(0));
         let stalled = Arc::clone(&stall_ms);
+        let stalls = Arc::clone(&stall_ms);
+        let alive = move || {
+            let hangs = stalls.load(Ordering::Relaxed) > 5_000;
+            vec![Check::condition("workers", hangs.then(|| "worker-1 has made no progress for 6 s".to_owned()))]
+        };
         let slowest = move || {
             let since = Duration::from_millis(stalled.load(Ordering::Relaxed));
             Some(Stall { worker: "worker-1".to_owned(), since })
@@ -63,6 +68,7 @@ impl Gateway {
                 connections: Arc::new(|| 12),
             }],
             progress: Progress(Arc::new(slowest)),
+            alive: Alive { checks: Arc::new(alive), pulse: Pulse::default() },
             metrics: crate::telemetry::metrics::install(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             endpoints: Arc::new(Endpoints::default()),

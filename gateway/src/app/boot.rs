@@ -20,7 +20,7 @@ use super::{
     panics,
 };
 use crate::{
-    admin::{self, Listening, Progress, Stall},
+    admin::{self, Alive, Listening, Progress, Pulse, Stall},
     cli::args::Global,
     clock,
     config::{self, Config},
@@ -32,6 +32,7 @@ use crate::{
     telemetry::{self, access::AccessLog, logging, metrics::Exposition},
     updates::Updates,
     upstream::registry::Endpoints,
+    watchdog::{self, ServiceManager, Watchdog, Watching},
 };
 
 /// What every part is started with.
@@ -147,7 +148,11 @@ fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::
         probes: base.probes.clone(),
     })
     .context("the workers cannot be started")?;
-    let admin = admin::start(bound.admin, context(&base, &reader, &updates, &workers));
+    let pulse = Pulse::default();
+    let watchdog = watch(&base, &workers, pulse.clone()).context("the watchdog cannot be started")?;
+    let watched = watchdog.watched();
+    let alive = Alive { checks: Arc::new(move || watched.checks()), pulse };
+    let admin = admin::start(bound.admin, context(&base, &reader, &updates, &workers, alive));
     let admin = admin.context("the admin API cannot be started")?;
     listening.ok();
     let changed = follow(&base, &reader, &updates)?;
@@ -165,6 +170,7 @@ fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::
         drain: base.drain,
         endpoints: base.endpoints,
         workers,
+        watchdog,
         admin,
     }))
 }
@@ -184,7 +190,25 @@ fn follow(base: &Base, reader: &Reader, updates: &Updates) -> anyhow::Result<wat
     Ok(sender)
 }
 
-fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers) -> admin::Context {
+fn watch(base: &Base, workers: &Workers, admin: Pulse) -> std::io::Result<Watchdog> {
+    let beats = workers.heartbeats();
+    let worker = |number| {
+        let beats = beats.clone();
+        let last: Box<watchdog::LastProgress> = Box::new(move || beats.last_of(number));
+        (format!("worker-{number}"), last)
+    };
+    watchdog::start(Watching {
+        workers: (0..beats.count()).map(worker).collect(),
+        listeners: workers.listeners().iter().map(|stats| (stats.name().to_owned(), stats.address().clone())).collect(),
+        admin: Box::new(move || Some(admin.last())),
+        probes: base.probes.clone(),
+        draining: base.drain.watch(),
+        config: Arc::clone(&base.config),
+        manager: ServiceManager::of_environment(),
+    })
+}
+
+fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers, alive: Alive) -> admin::Context {
     admin::Context {
         reader: reader.clone(),
         updates: updates.clone(),
@@ -192,6 +216,7 @@ fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers) -
         drain: base.drain.clone(),
         listeners: workers.listeners().into_iter().map(listening).collect(),
         progress: progress(workers.heartbeats()),
+        alive,
         metrics: base.metrics.clone(),
         config: Arc::clone(&base.config),
         endpoints: Arc::clone(&base.endpoints),

@@ -36,6 +36,7 @@ use crate::{
     telemetry::{access::AccessLog, names},
     updates::Updates,
     upstream::registry::Endpoints,
+    watchdog::{Herald, Watchdog},
 };
 
 /// How often threads are looked at and systemd is told.
@@ -64,6 +65,7 @@ pub(super) struct Parts {
     pub(super) drain: Drain,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) workers: Workers,
+    pub(super) watchdog: Watchdog,
     pub(super) admin: admin::Running,
 }
 
@@ -71,6 +73,7 @@ pub(super) struct Parts {
 pub(super) struct Process {
     parts: Parts,
     notifier: Notifier,
+    herald: Herald,
     /// The updater's end is said once.
     updater_missing: bool,
 }
@@ -78,7 +81,8 @@ pub(super) struct Process {
 impl Process {
     /// Everything has been started.
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, notifier: Notifier::default(), updater_missing: false }
+        let herald = Herald::new(parts.watchdog.watched());
+        Self { parts, notifier: Notifier::default(), herald, updater_missing: false }
     }
 
     /// Lives until it has drained.
@@ -125,6 +129,7 @@ impl Process {
     fn look(&mut self) -> Option<String> {
         let parts = &self.parts;
         parts.levels.tick();
+        self.herald.tell();
         self.notifier.update(&parts.reader.load(), &parts.updates.report());
         if parts.updater_thread.is_finished() && !self.updater_missing {
             self.updater_missing = true;
@@ -133,6 +138,9 @@ impl Process {
         }
         if parts.admin.has_ended() {
             return Some("the admin thread".to_owned());
+        }
+        if parts.watchdog.has_ended() {
+            return Some("the watchdog".to_owned());
         }
         parts.workers.ended()
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     AdminConfig, Config, DrainConfig, GatewayConfig, GuardConfig, LimitsConfig, ListenAddress, ListenerConfig,
-    LogConfig, LogFormat, OrchestratorConfig, OrchestratorKind, UpstreamConfig, cores,
+    LogConfig, LogFormat, OrchestratorConfig, OrchestratorKind, UpstreamConfig, WatchdogConfig, cores,
     error::{ConfigError, Place},
     load::read_bounded,
     value::{Value, show_duration},
@@ -35,6 +35,7 @@ pub(super) fn config(values: &mut Values, errors: &mut Vec<ConfigError>) -> Opti
             timeout: values.duration("drain.timeout"),
             idle_grace: values.duration("drain.idle_grace"),
         },
+        watchdog: WatchdogConfig { abort_after: values.duration("watchdog.abort_after") },
         log: log(values),
     })
 }

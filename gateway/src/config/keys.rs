@@ -225,6 +225,9 @@ keys! {
     "drain.idle_grace": time(Duration::ZERO, HOUR), r#""1s""#, "duration",
         "How long idle keep-alive connections stay open once it drains.";
 
+    "watchdog.abort_after": time(Duration::ZERO, DAY), r#""0s""#, "duration",
+        "Once /livez has failed for so long without a break the process aborts (SIGABRT), for a supervisor to start it anew. 0: never.";
+
     "log.level": Kind::Level, r#""info""#, "",
         "`error`, `warn`, `info`, `debug`, `trace` or `off`; also by target, as in `info,gateway::proxy=debug`.";
     "log.format": one_of(&["json", "text"], &[]), r#""json""#, "",

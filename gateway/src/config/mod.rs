@@ -46,6 +46,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// `[drain]`
     pub drain: DrainConfig,
+    /// `[watchdog]`
+    pub watchdog: WatchdogConfig,
     /// `[log]`
     pub log: LogConfig,
 }
@@ -60,7 +62,7 @@ pub struct GatewayConfig {
 }
 
 /// Where something listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
     /// An IP address and a port; 0 takes a free one.
     Tcp(SocketAddr),
@@ -198,6 +200,13 @@ pub struct DrainConfig {
     pub timeout: Duration,
     /// How long idle connections stay.
     pub idle_grace: Duration,
+}
+
+/// `[watchdog]`
+#[derive(Clone, Copy, Debug)]
+pub struct WatchdogConfig {
+    /// After so long of hanging the process aborts; zero: never.
+    pub abort_after: Duration,
 }
 
 /// `[log]`

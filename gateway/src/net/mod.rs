@@ -8,6 +8,7 @@ pub mod io;
 pub mod listen;
 pub mod options;
 pub mod peer;
+pub mod reserve;
 pub mod stream;
 pub mod timer;
 pub mod wheel;

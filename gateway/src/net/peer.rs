@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 /// A name that one socket at a time can have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerName {
     /// An address. A client that came by IPv4 to a listener on `[::]` has its IPv4 address.
     Tcp(SocketAddr),

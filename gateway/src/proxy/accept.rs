@@ -12,7 +12,7 @@ use super::{
     connection,
     connections::Permit,
     context::{Listener, Phase, Worker},
-    metrics,
+    metrics, rescue,
     spread::{Arrival, Peers, Place},
 };
 use crate::net::{listen::ListenSocket, stream::Stream};
@@ -49,7 +49,7 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self) -> io::Result<Connected> {
+    pub(super) async fn accept(&self) -> io::Result<Connected> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -61,7 +61,7 @@ impl Acceptor {
 }
 
 /// A client's socket, and its address where it has one.
-type Connected = (Stream, Option<IpAddr>);
+pub(super) type Connected = (Stream, Option<IpAddr>);
 
 /// What admits the connections of one listener for one worker.
 pub(crate) struct Gate {
@@ -83,7 +83,14 @@ pub(crate) async fn run(gate: Gate, acceptor: Acceptor) {
         match next {
             Ok((stream, address)) => gate.admit(stream, address),
             Err(error) => {
-                let pause = classify(&error).count();
+                let kind = classify(&error);
+                let pause = kind.count();
+                if kind == AcceptError::Descriptors
+                    && let Some((stream, address)) = rescue::probe(worker, listener, &acceptor, "descriptors").await
+                {
+                    gate.admit(stream, address);
+                    continue;
+                }
                 tokio::select! { () = begun(&mut phase) => break, () = pause_for(pause) => {} }
             }
         }
@@ -161,13 +168,17 @@ async fn begun(phase: &mut watch::Receiver<Phase>) {
 }
 
 /// The next connection, while there is room for it. Room is looked for before the wait, so each worker may have one more than
-/// there is room for.
+/// there is room for. The reserve of descriptors comes before clients.
 async fn next(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> io::Result<Connected> {
+    worker.probes.reserve().refill()?;
     let mut shed = false;
     while listener.connections.is_full(worker.settings().limits.max_connections) {
         if !shed {
             metrics::shed("connections");
             shed = true;
+        }
+        if let Some(probe) = rescue::probe(worker, listener, acceptor, "connections").await {
+            return Ok(probe);
         }
         pause_for(LIMIT_PAUSE).await;
     }

@@ -150,9 +150,10 @@ pub(crate) fn raw(failure: &Failure) -> Vec<u8> {
     let status = proxy_status(failure);
     let status = status.as_ref().and_then(|s| s.to_str().ok()).unwrap_or_default();
     let date = httpdate();
+    let retry = row.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 {}\r\ndate: {date}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
-         cache-control: no-store\r\nproxy-status: {status}\r\nconnection: close\r\n\r\n{body}",
+         cache-control: no-store\r\n{retry}proxy-status: {status}\r\nconnection: close\r\n\r\n{body}",
         row.status,
         body.len()
     )

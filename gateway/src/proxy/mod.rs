@@ -29,6 +29,7 @@ mod outgoing;
 mod parking;
 mod record;
 mod relay;
+mod rescue;
 mod retry;
 mod rewrite;
 mod roster;

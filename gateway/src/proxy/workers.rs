@@ -212,6 +212,19 @@ impl Heartbeats {
         Some((name(index), Duration::from_millis(millis().saturating_sub(beat))))
     }
 
+    /// How many workers there are, those that have drained included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// When this worker made progress last, on the clock of this process; `None` once it has drained.
+    #[must_use]
+    pub fn last_of(&self, worker: usize) -> Option<Duration> {
+        let beat = self.0.get(worker).map(|beat| beat.load(Ordering::Relaxed));
+        beat.filter(|&beat| beat != u64::MAX).map(Duration::from_millis)
+    }
+
     /// How long ago this worker made progress.
     pub(super) fn age_of(&self, worker: usize) -> Duration {
         let beat = self.0.get(worker).map_or(0, |beat| beat.load(Ordering::Relaxed));

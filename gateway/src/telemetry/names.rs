@@ -63,6 +63,9 @@ pub const SHED_REASONS: [&str; 4] = ["connections", "descriptors", "memory", "dr
 pub const ACCEPT_ERROR_REASONS: [&str; 4] = ["descriptors", "memory", "aborted", "other"];
 /// Values of [`REASON`] for [`UPSTREAM_CONNECT_ERRORS`].
 pub const CONNECT_ERROR_REASONS: [&str; 4] = ["refused", "timeout", "unreachable", "other"];
+/// Values of [`REASON`] for [`WATCHDOG_FAILURES`]: a worker or the admin thread without progress; a probe that came back in no
+/// time, met a closed door, or was cut off; one that could not be made, or was answered by another process.
+pub const WATCHDOG_REASONS: [&str; 7] = ["worker", "admin", "timeout", "refused", "broken", "no_socket", "elsewhere"];
 /// Values of [`OUTCOME`] where a thing works or does not.
 pub const OK_OR_FAILED: [&str; 2] = ["ok", "failed"];
 /// Values of [`OUTCOME`] for [`TAKEOVERS`].
@@ -217,7 +220,12 @@ metrics! {
     MEMORY_PRESSURE = "memory_pressure_ratio", Gauge, Percent, [], "Memory used of the limit, 0 to 1.";
     MEMORY_RSS = "memory_rss_bytes", Gauge, Bytes, [], "Resident memory of this process.";
     MEMORY_LIMIT = "memory_limit_bytes", Gauge, Bytes, [], "The memory limit of this process; 0: none.";
-    WATCHDOG_PROBE = "watchdog_probe_seconds", Gauge, Seconds, [], "How long the watchdog's last probe took.";
+    WATCHDOG_PROBE = "watchdog_probe_seconds", Gauge, Seconds, [LISTENER],
+        "How long the watchdog's last probe through a listener took, or was waited for in vain.";
+    WATCHDOG_FAILURES = "watchdog_failures_total", Counter, Count, [REASON],
+        "What the watchdog found wrong, counted at every look.";
+    WATCHDOG_HANGING = "watchdog_hanging", Gauge, Count, [],
+        "Workers and listeners that hang by the watchdog's verdict.";
     TAKEOVERS = "takeovers_total", Counter, Count, [OUTCOME], "Take-overs of this process by a successor.";
 }
 
