@@ -32,12 +32,12 @@ use tokio::sync::Semaphore;
 
 pub use self::{
     health::checks,
-    process::{memory_limit_bytes, open_descriptors},
+    process::open_descriptors,
     server::{Running, Socket, start},
 };
 use crate::{
-    config::Config, drain::Drain, readiness::Readiness, telemetry::metrics::Exposition, updates::Updates,
-    upstream::registry::Endpoints,
+    config::Config, drain::Drain, overload::Overload, readiness::Readiness, telemetry::metrics::Exposition,
+    updates::Updates, upstream::registry::Endpoints,
 };
 
 /// A worker that has not made progress for longer than this hangs. A worker ticks every 250 ms, and no turn of its loop
@@ -65,6 +65,8 @@ pub struct Context {
     pub config: Arc<ArcSwap<Config>>,
     /// The state of every endpoint.
     pub endpoints: Arc<Endpoints>,
+    /// What is short, and what is shed for it.
+    pub overload: Overload,
     /// Changes the log's level, where the log can do that.
     pub log_level: LogLevel,
     /// When the process started.

@@ -25,6 +25,7 @@ use super::{
     upload::RequestBody,
 };
 use crate::{
+    overload::Overload,
     probe::Probes,
     telemetry::access::AccessLog,
     upstream::{balance::Balancer, limit::Limits, pool::Pool, registry::Endpoints},
@@ -60,6 +61,9 @@ pub(crate) struct Worker {
     pub(crate) churn: Churn,
     pub(crate) roster: Roster,
     pub(crate) probes: Probes,
+    pub(crate) overload: Overload,
+    /// Connections that are being told that they are not served.
+    pub(crate) turned_away: Cell<usize>,
     /// For the next request to keep its headers in; of one size with the largest head so far.
     pub(crate) kept: RefCell<Kept>,
     open: Cell<usize>,
@@ -76,6 +80,7 @@ pub(crate) struct WorkerParts {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) pool: Pool<RequestBody>,
+    pub(crate) overload: Overload,
     pub(crate) probes: Probes,
     pub(crate) reader: CachedReader,
     pub(crate) roster: Roster,
@@ -97,6 +102,8 @@ impl Worker {
             churn: Churn::default(),
             roster: parts.roster,
             probes: parts.probes,
+            overload: parts.overload,
+            turned_away: Cell::new(0),
             kept: RefCell::default(),
             open: Cell::new(0),
             none_open: Notify::new(),
@@ -168,9 +175,15 @@ impl Worker {
         }
     }
 
-    /// True once connections are to end with their next answer.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.phase.borrow() != Phase::Open
+    /// True once connections are to end with their next answer: in a drain, and while something is short.
+    pub(crate) fn ends_connections(&self) -> bool {
+        *self.phase.borrow() != Phase::Open || self.overload.standing().gives_back()
+    }
+
+    /// Gives back what is kept for later requests.
+    pub(crate) fn give_back(&self) {
+        self.kept.take();
+        self.reader.borrow_mut().forget();
     }
 
     /// True once what is left is being cut.

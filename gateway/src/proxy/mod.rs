@@ -26,15 +26,18 @@ mod hop;
 mod idle;
 mod metrics;
 mod outgoing;
+mod pace;
 mod parking;
 mod record;
 mod relay;
+mod relief;
 mod retry;
 mod rewrite;
 mod roster;
 mod route;
 mod service;
 mod settings;
+mod shed;
 mod spread;
 mod target;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BinaryHeap,
     rc::Rc,
     task::Waker,
     time::{Duration, Instant},
@@ -30,10 +31,18 @@ pub(crate) struct Seat {
     place: Cell<usize>,
     parked: Cell<bool>,
     quiet: Cell<bool>,
+    /// A request is being answered.
+    busy: Cell<bool>,
     told: Cell<Told>,
 }
 
 impl Seat {
+    /// Notes that a request is being answered, or that its answer is complete.
+    pub(crate) fn answers(&self, busy: bool) {
+        self.busy.set(busy);
+        self.stirs();
+    }
+
     /// Notes that it is not idle.
     pub(crate) fn stirs(&self) {
         self.quiet.set(false);
@@ -83,7 +92,8 @@ impl Roster {
     /// A new connection, parked until its first byte. Its task is woken by `waker`.
     pub(crate) fn enter(&self, waker: Waker, now: Instant) -> Rc<Seat> {
         let (told, quiet) = (Cell::default(), Cell::new(false));
-        let seat = Rc::new(Seat { waker, place: Cell::new(0), parked: Cell::new(false), quiet, told });
+        let (parked, busy) = (Cell::new(false), Cell::new(false));
+        let seat = Rc::new(Seat { waker, place: Cell::new(0), parked, quiet, busy, told });
         self.insert_parked(&seat, now);
         seat
     }
@@ -130,6 +140,20 @@ impl Roster {
         self.parked.borrow().iter().filter(|parked| parked.since <= before).for_each(|p| p.seat.tell(Told::Close));
     }
 
+    /// Tells up to `most` that are idle to close: those parked longest, and where none is parked those between two requests.
+    /// Says how many were told.
+    pub(crate) fn close_oldest(&self, most: usize) -> usize {
+        let parked = self.parked.borrow();
+        let oldest = oldest(&parked, most);
+        oldest.iter().filter_map(|&(_, place)| parked.get(place)).for_each(|parked| parked.seat.tell(Told::Close));
+        if !oldest.is_empty() {
+            return oldest.len();
+        }
+        let warm = self.warm.borrow();
+        let idle = warm.iter().filter(|seat| !seat.busy.get() && seat.told() != Told::Close).take(most);
+        idle.map(|seat| seat.tell(Told::Close)).count()
+    }
+
     /// From here on every connection closes once it is between requests.
     pub(crate) fn close(&self) {
         self.closing.set(true);
@@ -147,6 +171,21 @@ impl Roster {
         seat.place.set(parked.len());
         parked.push(Parked { since, seat: Rc::clone(seat) });
     }
+}
+
+/// Since when, and where, those are parked that were longest and not told to close yet: one walk, and memory for `most`.
+fn oldest(parked: &[Parked], most: usize) -> BinaryHeap<(Instant, usize)> {
+    let mut oldest = BinaryHeap::with_capacity(most + 1);
+    let candidates = parked.iter().enumerate().filter(|(_, parked)| parked.seat.told() != Told::Close);
+    for (place, Parked { since, .. }) in candidates {
+        if oldest.len() < most || oldest.peek().is_some_and(|(latest, _)| since < latest) {
+            oldest.push((*since, place));
+            if oldest.len() > most {
+                oldest.pop();
+            }
+        }
+    }
+    oldest
 }
 
 /// Takes out the one at `place`; the last one gets its place.

@@ -148,6 +148,7 @@ where
         // Head and body are laid out in one buffer and leave in one write. The copy of a large body costs less, over all
         // requests, than the list of slices that hyper would go through for every head.
         http.writev(false);
+        http.max_buf_size(crate::net::buffers::UPSTREAM);
         // RFC 9112, 5.1: a proxy takes white space before a colon out of an answer.
         http.allow_spaces_after_header_name_in_responses(true);
         let (open, next_id) = (Cell::new(0), Cell::new(0));

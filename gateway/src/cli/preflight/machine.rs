@@ -9,10 +9,12 @@ use rustix::{
 };
 
 use super::{super::status::bytes, Finding};
-use crate::{admin, admin::view::Status, config::Config};
+use crate::{
+    admin::view::Status,
+    config::Config,
+    overload::{self, Budget},
+};
 
-/// Descriptors beside those of connections: listeners, logs, the state folder, the orchestrator, epoll.
-const OTHER_DESCRIPTORS: u64 = 256;
 /// A table in memory is about so many times its documents: the documents, and what is made of them.
 const TABLE_FACTOR: u64 = 6;
 /// What a gateway needs beside its table.
@@ -37,7 +39,7 @@ fn open_files(limits: &str) -> Option<Option<u64>> {
 
 fn judge_descriptors(connections: u64, limit: Option<u64>) -> Finding {
     const CHECK: &str = "descriptors";
-    let needed = connections.saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
+    let needed = Budget::descriptors_for(connections);
     match limit {
         Some(limit) if limit < needed => {
             let text =
@@ -52,7 +54,7 @@ fn judge_descriptors(connections: u64, limit: Option<u64>) -> Finding {
 /// Whether the next process fits: as large as the running one, or as its table will make it.
 pub(super) fn memory(running: Option<&Status>, documents: u64) -> Finding {
     let expected = running.map_or(0, |status| status.memory.rss_bytes).max(documents * TABLE_FACTOR + BASE_MEMORY);
-    let limit = running.map_or_else(admin::memory_limit_bytes, |status| status.memory.limit_bytes);
+    let limit = running.map_or_else(overload::memory_limit_bytes, |status| status.memory.limit_bytes);
     let freed = running.map_or(0, |status| status.memory.rss_bytes);
     judge_memory(expected, limit, available().map(|available| available + freed))
 }
