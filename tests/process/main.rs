@@ -11,6 +11,7 @@ mod guarded;
 mod killed;
 mod lifecycle;
 mod outage_a;
+mod overload;
 mod poison;
 mod real_programs;
 mod sockets;
