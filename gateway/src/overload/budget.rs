@@ -9,7 +9,7 @@ use crate::{config::LimitsConfig, net::buffers};
 
 /// What a connection with a request on it has beside the buffers of its messages: its tasks, its sockets' places in the
 /// runtime, its timers. Source: measured, docs/OPERATING.md ("What one connection may cost").
-const BASE: u64 = 20 << 10;
+pub const BASE: u64 = 20 << 10;
 /// Descriptors beside those of connections: listeners, logs, the state folder, the orchestrator, epoll, control groups.
 const OTHER_DESCRIPTORS: u64 = 256;
 

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-pub use budget::{Budget, connection_bytes};
+pub use budget::{BASE as CONNECTION_BASE_BYTES, Budget, connection_bytes};
 pub use levels::{Level, Levels, Readings, Reason, Share, Standing, Thresholds};
 pub use meter::memory_limit_bytes;
 pub use sampler::{Sampler, Sources};

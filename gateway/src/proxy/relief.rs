@@ -5,11 +5,8 @@
 
 use std::time::Duration;
 
-use super::context::Worker;
-use crate::{
-    overload::{Level, Standing},
-    upstream::pool::PoolSettings,
-};
+use super::{context::Worker, metrics};
+use crate::{overload::Standing, upstream::pool::PoolSettings};
 
 /// The shortest time an idle connection has: a tick of the worker.
 const LEAST: Duration = Duration::from_millis(250);
@@ -17,7 +14,7 @@ const LEAST: Duration = Duration::from_millis(250);
 /// What has been done so far.
 #[derive(Debug, Default)]
 pub(crate) struct Relief {
-    level: Level,
+    standing: Standing,
     patience: Option<Duration>,
 }
 
@@ -26,10 +23,10 @@ impl Relief {
     /// worker keeps when it has become worse.
     pub(crate) fn tick(&mut self, worker: &Worker, usual: Duration) -> Duration {
         let standing = worker.overload.standing();
-        if standing.level > self.level && standing.gives_back() {
+        if standing.level > self.standing.level && standing.gives_back() {
             worker.give_back();
         }
-        self.level = standing.level;
+        self.standing = standing;
         self.patience(standing, usual)
     }
 
@@ -43,6 +40,13 @@ impl Relief {
         patience
     }
 
+    /// So many connections of clients were told to close at this tick.
+    pub(crate) fn count(&self, closed: usize) {
+        if self.patience.is_some() {
+            metrics::idle_closed(self.standing.reason.as_str(), closed);
+        }
+    }
+
     /// The pool's settings, with connections to endpoints closed as early as those of clients.
     pub(crate) fn pool(&self, settings: PoolSettings) -> PoolSettings {
         let idle_for = self.patience.map_or(settings.idle_for, |patience| patience.min(settings.idle_for));
@@ -53,7 +57,7 @@ impl Relief {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overload::Reason;
+    use crate::overload::{Level, Reason};
 
     #[test]
     fn patience_is_halved_at_each_tick_and_whole_again_after() {

@@ -61,9 +61,10 @@ impl Seat {
         self.parked.get()
     }
 
-    fn tell(&self, told: Told) {
-        self.told.set(told);
+    /// False when it was told the same before.
+    fn tell(&self, told: Told) -> bool {
         self.waker.wake_by_ref();
+        self.told.replace(told) != told
     }
 }
 
@@ -129,15 +130,18 @@ impl Roster {
         seat.told() != Told::Nothing || self.warm.borrow().len() > self.most_warm
     }
 
-    /// One more tick: those without a request since the last one are to park, those parked for `patience` to close.
-    pub(crate) fn tick(&self, now: Instant, patience: Duration) {
+    /// One more tick: those without a request since the last one are to park, those parked for `patience` to close. Says how
+    /// many of these were not told before.
+    pub(crate) fn tick(&self, now: Instant, patience: Duration) -> usize {
         for seat in self.warm.borrow().iter().filter(|seat| seat.quiet.replace(true)) {
             if seat.told() == Told::Nothing {
                 seat.tell(Told::Park);
             }
         }
-        let Some(before) = now.checked_sub(patience) else { return };
-        self.parked.borrow().iter().filter(|parked| parked.since <= before).for_each(|p| p.seat.tell(Told::Close));
+        let Some(before) = now.checked_sub(patience) else { return 0 };
+        let parked = self.parked.borrow();
+        let over = parked.iter().filter(|parked| parked.since <= before);
+        over.map(|parked| usize::from(parked.seat.tell(Told::Close))).sum()
     }
 
     /// Tells up to `most` that are idle to close: those parked longest, and where none is parked those between two requests.
@@ -145,20 +149,23 @@ impl Roster {
     pub(crate) fn close_oldest(&self, most: usize) -> usize {
         let parked = self.parked.borrow();
         let oldest = oldest(&parked, most);
-        oldest.iter().filter_map(|&(_, place)| parked.get(place)).for_each(|parked| parked.seat.tell(Told::Close));
-        if !oldest.is_empty() {
-            return oldest.len();
+        let told =
+            oldest.iter().filter_map(|&(_, place)| parked.get(place)).map(|parked| parked.seat.tell(Told::Close));
+        let told = told.filter(|told| *told).count();
+        if told > 0 {
+            return told;
         }
         let warm = self.warm.borrow();
         let idle = warm.iter().filter(|seat| !seat.busy.get() && seat.told() != Told::Close).take(most);
-        idle.map(|seat| seat.tell(Told::Close)).count()
+        idle.filter(|seat| seat.tell(Told::Close)).count()
     }
 
     /// From here on every connection closes once it is between requests.
     pub(crate) fn close(&self) {
         self.closing.set(true);
-        self.warm.borrow().iter().for_each(|seat| seat.tell(Told::Close));
-        self.parked.borrow().iter().for_each(|parked| parked.seat.tell(Told::Close));
+        for seat in self.warm.borrow().iter().chain(self.parked.borrow().iter().map(|parked| &parked.seat)) {
+            seat.tell(Told::Close);
+        }
     }
 
     fn insert_parked(&self, seat: &Rc<Seat>, since: Instant) {

@@ -118,7 +118,7 @@ async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, numbers: Ticks) {
         connections.set(worker.open() as f64);
         let (settings, now) = (worker.settings(), std::time::Instant::now());
         let patience = relief.tick(&worker, settings.limits.header_timeout);
-        worker.roster.tick(now, patience);
+        relief.count(worker.roster.tick(now, patience));
         let pool = PoolSettings::for_worker(&settings.upstream, &settings.limits, numbers.workers);
         worker.pool.configure(relief.pool(pool));
         departed.look(&worker);
