@@ -11,6 +11,7 @@ pub mod demo;
 pub mod drain;
 pub mod net;
 pub mod orchestrator;
+pub mod overload;
 pub mod priority;
 pub mod probe;
 pub mod proxy;

@@ -101,6 +101,11 @@ impl CachedReader {
         &self.loaded
     }
 
+    /// Gives back the memory of the apps that were compiled; each is compiled anew when it is next asked for.
+    pub fn forget(&mut self) {
+        self.compiled = Compiled::default();
+    }
+
     /// The app that has `host` in the table now (see [`Table::find`]), ready for requests. The same version of an app is
     /// the same `Arc` as long as it is kept; how many are kept is bounded.
     ///

@@ -13,6 +13,7 @@ mod killed;
 mod lifecycle;
 mod outage_a;
 mod outage_b;
+mod overload;
 mod poison;
 mod real_programs;
 mod sockets;

@@ -5,6 +5,7 @@
 //! contract alone. Every wait has a deadline, every process and thread an owner that ends it.
 
 pub mod backend;
+pub mod cgroup;
 pub mod gateway;
 pub mod hold;
 pub mod http;

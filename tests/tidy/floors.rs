@@ -34,6 +34,7 @@ pub const GATEWAY: Floors = &[
     ("readiness", 1),
     ("drain", 1),
     ("probe", 2),
+    ("overload", 2),
     ("upstream", 2),
     ("orchestrator", 2),
     ("updates", 2),

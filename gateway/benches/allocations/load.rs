@@ -15,6 +15,7 @@ use gateway::{
     config::{Config, ListenAddress},
     drain::Drain,
     net::{inherited::Inherited, listen},
+    overload::Overload,
     probe::Probes,
     proxy::{Workers, WorkersStart},
     telemetry::{access::AccessLog, metrics},
@@ -82,6 +83,7 @@ impl Gateway {
             access: AccessLog::off(),
             endpoints: Arc::new(Endpoints::new()),
             probes: Probes::default(),
+            overload: Overload::default(),
         });
         let workers = Some(workers.expect("a worker starts"));
         Self { address, drain, workers, _writer: writer }

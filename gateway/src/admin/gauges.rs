@@ -13,6 +13,7 @@ use super::{Context, answer::Answer, health, process, upstreams};
 use crate::{
     clock,
     config::LimitsConfig,
+    overload::Readings,
     readiness::Check,
     telemetry::names::{self, ENDPOINT_STATES, LIMIT_LABEL, SOURCE, STATE, TABLE_SOURCES, VERSION},
 };
@@ -21,7 +22,7 @@ use crate::{
 pub(super) fn metrics(context: &Context) -> Answer {
     let (published, report) = (context.reader.load(), context.updates.report());
     set_process(context);
-    set_memory();
+    set_load(&context.overload.readings());
     set_limits(&context.config.load().limits);
     set_table(&published, &report);
     set_sizes(&published, &context.updates.sizes());
@@ -41,13 +42,15 @@ fn set_process(context: &Context) {
     gauge!(names::WORKER_STALL).set(stall);
 }
 
-fn set_memory() {
-    let (used, limit) = (process::rss_bytes() as f64, process::memory_limit_bytes() as f64);
-    gauge!(names::MEMORY_RSS).set(used);
-    gauge!(names::MEMORY_LIMIT).set(limit);
-    if limit > 0.0 {
-        gauge!(names::MEMORY_PRESSURE).set(used / limit);
-    }
+/// The level itself is set by whoever judges.
+fn set_load(readings: &Readings) {
+    gauge!(names::MEMORY_RSS).set(process::rss_bytes() as f64);
+    gauge!(names::MEMORY_LIMIT).set(readings.limit_bytes as f64);
+    gauge!(names::MEMORY_USED).set(readings.memory.used as f64);
+    gauge!(names::MEMORY_PRESSURE).set(readings.memory.ratio());
+    gauge!(names::MEMORY_STALLS).set(readings.stalls.ratio());
+    gauge!(names::DESCRIPTORS).set(readings.descriptors.used as f64);
+    gauge!(names::DESCRIPTORS_LIMIT).set(readings.descriptors.of as f64);
 }
 
 /// In the order of [`names::LIMITS`].
@@ -57,6 +60,9 @@ fn set_limits(limits: &LimitsConfig) {
         limits.header_bytes as f64,
         limits.header_timeout.as_secs_f64(),
         limits.request_body_bytes as f64,
+        limits.min_request_bytes_per_second as f64,
+        limits.min_response_bytes_per_second as f64,
+        limits.min_rate_window.as_secs_f64(),
         limits.app_bytes as f64,
         limits.changes_bytes as f64,
         limits.snapshot_bytes as f64,

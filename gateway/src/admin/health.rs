@@ -30,6 +30,7 @@ pub fn checks(context: &Context) -> Vec<Check> {
     let mut checks = context.readiness.checks();
     checks.push(Check::condition("table", no_table(context, &report)));
     checks.push(Check::condition("drain", draining(context)));
+    checks.push(Check::condition("load", context.overload.sheds()));
     checks.push(Check::notice("saved", unsaved(&report)));
     checks.push(Check::notice("held", held(&report)));
     checks.push(Check::notice("pinned", pinned(&report)));

@@ -39,13 +39,14 @@ use tokio::sync::Semaphore;
 
 pub use self::{
     health::checks,
-    process::{memory_limit_bytes, open_descriptors},
+    process::open_descriptors,
     server::{Running, Socket, start},
 };
 use crate::{
     clock,
     config::Config,
     drain::Drain,
+    overload::Overload,
     readiness::{Check, Readiness},
     telemetry::metrics::Exposition,
     updates::Updates,
@@ -75,6 +76,8 @@ pub struct Context {
     pub config: Arc<ArcSwap<Config>>,
     /// The state of every endpoint.
     pub endpoints: Arc<Endpoints>,
+    /// What is short, and what is shed for it.
+    pub overload: Overload,
     /// Changes the log's level, where the log can do that.
     pub log_level: LogLevel,
     /// When the process started.

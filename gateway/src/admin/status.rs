@@ -16,6 +16,7 @@ use super::{
 use crate::{
     clock,
     config::{OrchestratorConfig, OrchestratorKind},
+    overload::{Level, Overload},
 };
 
 /// Everything of one screen.
@@ -38,11 +39,19 @@ pub(super) fn status(context: &Context) -> Status {
         },
         upstreams: upstreams::counts(context, &published.table),
         listeners: context.listeners.iter().map(listener).collect(),
-        memory: MemoryStatus {
-            rss_bytes: process::rss_bytes(),
-            limit_bytes: process::memory_limit_bytes(),
-            pressure: "none".to_owned(),
-        },
+        memory: memory(&context.overload),
+    }
+}
+
+fn memory(overload: &Overload) -> MemoryStatus {
+    let (readings, standing) = (overload.readings(), overload.standing());
+    MemoryStatus {
+        rss_bytes: process::rss_bytes(),
+        limit_bytes: readings.limit_bytes,
+        used_bytes: readings.memory.used,
+        usable_bytes: readings.memory.of,
+        pressure: standing.level.as_str().to_owned(),
+        short_of: (standing.level > Level::None).then(|| standing.reason.as_str().to_owned()),
     }
 }
 

@@ -15,7 +15,11 @@ use routing_cache::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{clock, telemetry::names};
+use crate::{
+    clock,
+    overload::{Level, Overload, Reason, Standing},
+    telemetry::names,
+};
 
 mod steering;
 
@@ -72,6 +76,7 @@ impl Gateway {
             metrics: crate::telemetry::metrics::install(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             endpoints: Arc::new(Endpoints::default()),
+            overload: Overload::default(),
             log_level: LogLevel(Arc::new(
                 |level, _| if level == "debug" { Ok(()) } else { Err("no level".to_owned()) },
             )),
@@ -213,6 +218,23 @@ fn a_condition_of_the_process_makes_it_unready_and_starting() {
     assert_eq!(gateway.json("/v1/status")["state"], "starting");
     latch.ok();
     assert_eq!(gateway.json("/v1/status")["state"], "serving");
+}
+
+#[test]
+fn a_gateway_that_sheds_is_alive_and_not_ready_and_says_why() {
+    let gateway = Gateway::serving(1);
+    let overload = &gateway.context.overload;
+    overload.set(Standing { level: Level::Soft, reason: Reason::Memory });
+    assert_eq!(gateway.text("/readyz").0, 200);
+    assert_eq!(gateway.json("/v1/status")["memory"]["pressure"], "soft");
+    overload.set(Standing { level: Level::Hard, reason: Reason::Memory });
+    let (status, body) = gateway.text("/readyz");
+    assert!(status == 503 && body.contains("[-]load failed: short of memory"), "{body}");
+    assert_eq!(gateway.text("/livez").0, 200);
+    let memory = &gateway.json("/v1/status")["memory"];
+    assert_eq!((&memory["pressure"], &memory["short_of"]), (&json!("hard"), &json!("memory")));
+    overload.set(Standing::default());
+    assert_eq!(gateway.text("/readyz").0, 200);
 }
 
 #[test]

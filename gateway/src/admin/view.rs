@@ -209,8 +209,17 @@ pub struct MemoryStatus {
     pub rss_bytes: u64,
     /// The tightest limit of its control groups; 0: none.
     pub limit_bytes: u64,
-    /// Always `none`: this version does not judge memory.
+    /// Used by the measure that is nearest to its limit; 0 from a gateway that does not say.
+    #[serde(default)]
+    pub used_bytes: u64,
+    /// What may be used by that measure.
+    #[serde(default)]
+    pub usable_bytes: u64,
+    /// `none`, `soft` (what is idle is given up) or `hard` (load is shed).
     pub pressure: String,
+    /// `memory`, `descriptors` or `connections`; `null` under no pressure.
+    #[serde(default)]
+    pub short_of: Option<String>,
 }
 
 /// Where a table came from.

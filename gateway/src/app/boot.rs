@@ -26,6 +26,7 @@ use crate::{
     config::{self, Config},
     drain::Drain,
     net::{inherited::Inherited, options},
+    overload::{Budget, Overload, Sampler, Sources},
     probe::Probes,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     readiness::Readiness,
@@ -46,6 +47,7 @@ struct Base {
     readiness: Readiness,
     endpoints: Arc<Endpoints>,
     probes: Probes,
+    overload: Overload,
 }
 
 /// Runs the gateway until it has drained.
@@ -68,6 +70,9 @@ impl Base {
         let log = logging::init(&config.log)?;
         panics::log();
         descriptors::raise();
+        for warning in Budget::of(&config.limits).warnings() {
+            tracing::warn!("{warning}");
+        }
         tracing::info!(version = env!("CARGO_PKG_VERSION"), name = config.gateway.name, "starting");
         let config = Arc::new(ArcSwap::from_pointee(config));
         Ok(Self {
@@ -80,6 +85,7 @@ impl Base {
             readiness: Readiness::default(),
             endpoints: Arc::new(Endpoints::default()),
             probes: Probes::default(),
+            overload: Overload::default(),
         })
     }
 }
@@ -146,8 +152,11 @@ fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::
         access: access.clone(),
         endpoints: Arc::clone(&base.endpoints),
         probes: base.probes.clone(),
+        overload: base.overload.clone(),
     })
     .context("the workers cannot be started")?;
+    let sampler = Sampler::start(base.overload.clone(), sources(&base, &workers));
+    let sampler = sampler.context("the thread that watches the load cannot be started")?;
     let pulse = Pulse::default();
     let watchdog = watch(&base, &workers, pulse.clone()).context("the watchdog cannot be started")?;
     let watched = watchdog.watched();
@@ -171,6 +180,7 @@ fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::
         endpoints: base.endpoints,
         workers,
         watchdog,
+        sampler,
         admin,
     }))
 }
@@ -220,10 +230,17 @@ fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers, a
         metrics: base.metrics.clone(),
         config: Arc::clone(&base.config),
         endpoints: Arc::clone(&base.endpoints),
+        overload: base.overload.clone(),
         log_level: base.levels.for_admin(),
         started: base.started,
         second_table: Arc::new(Semaphore::new(1)),
     }
+}
+
+fn sources(base: &Base, workers: &Workers) -> Sources {
+    let listeners = workers.listeners();
+    let connections = move || listeners.iter().map(|listener| listener.connections() as u64).sum();
+    Sources { config: Arc::clone(&base.config), connections: Box::new(connections) }
 }
 
 fn listening(stats: ListenerStats) -> Listening {

@@ -31,6 +31,7 @@ use crate::{
     admin,
     config::{self, Config},
     drain::Drain,
+    overload::Sampler,
     proxy::{Settings, Workers},
     readiness::Latch,
     telemetry::{access::AccessLog, names},
@@ -66,6 +67,7 @@ pub(super) struct Parts {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) workers: Workers,
     pub(super) watchdog: Watchdog,
+    pub(super) sampler: Sampler,
     pub(super) admin: admin::Running,
 }
 
@@ -180,7 +182,7 @@ impl Process {
 
     /// Drains; a second signal ends at once.
     async fn end(self, stop: &mut Stop, failure: Option<String>) -> ExitCode {
-        let Parts { drain, workers, config, levels, access, updates, .. } = self.parts;
+        let Parts { drain, workers, config, levels, access, updates, sampler, .. } = self.parts;
         drain.start();
         notify::stopping("draining");
         // ignored: an updater that is busy for longer, or gone, is no reason not to end
@@ -198,6 +200,7 @@ impl Process {
                 ExitCode::FAILURE
             }
         };
+        drop(sampler);
         tracing::info!("ended");
         access.flush();
         levels.flush();

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     config::{self, Config, Loaded, OrchestratorKind},
     orchestrator::folder::{Document, Folder, ReadError},
+    overload::Budget,
 };
 
 /// What a table comes to.
@@ -37,6 +38,9 @@ struct Verdict {
 pub fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let loaded = Config::load(global.config.as_deref(), config::environment())?;
     print(summary(&loaded))?;
+    for warning in Budget::of(&loaded.config.limits).warnings() {
+        print(format_args!("  WARNING       {warning}"))?;
+    }
     let Some(path) = &args.table else { return Ok(ExitCode::SUCCESS) };
     match table(path, loaded.config.updater().limits) {
         Ok(verdict) => report(path, &verdict),

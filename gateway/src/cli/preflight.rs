@@ -83,6 +83,7 @@ fn checks(config: &Config, running: Option<&Status>) -> Vec<Finding> {
     findings.extend(ports::check(config, running));
     findings.push(machine::descriptors(config, running));
     findings.push(machine::memory(running, saved.bytes()));
+    findings.push(machine::connections(config));
     findings.push(machine::disk(&config.state_dir, saved.bytes()));
     findings
 }

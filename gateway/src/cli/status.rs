@@ -155,9 +155,14 @@ fn orchestrator(orchestrator: &OrchestratorStatus) -> [String; 2] {
 
 fn memory(status: &Status) -> String {
     let used = bytes(status.memory.rss_bytes);
-    match status.memory.limit_bytes {
+    let of = match status.memory.limit_bytes {
         0 => format!("{used}, no limit"),
         limit => format!("{used} of {}", bytes(limit)),
+    };
+    match (&status.memory.short_of, status.memory.pressure.as_str()) {
+        (Some(reason), "hard") => format!("{of}; SHEDS LOAD, short of {reason}"),
+        (Some(reason), _) => format!("{of}; gives up what is idle, short of {reason}"),
+        (None, _) => of,
     }
 }
 

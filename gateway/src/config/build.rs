@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     AdminConfig, Config, DrainConfig, GatewayConfig, GuardConfig, LimitsConfig, ListenAddress, ListenerConfig,
-    LogConfig, LogFormat, OrchestratorConfig, OrchestratorKind, UpstreamConfig, WatchdogConfig, cores,
+    LogConfig, LogFormat, OrchestratorConfig, OrchestratorKind, OverloadConfig, UpstreamConfig, WatchdogConfig, cores,
     error::{ConfigError, Place},
     load::read_bounded,
     value::{Value, show_duration},
@@ -30,6 +30,7 @@ pub(super) fn config(values: &mut Values, errors: &mut Vec<ConfigError>) -> Opti
         orchestrator,
         guard: guard(values),
         limits: limits(values),
+        overload: overload(values, errors),
         upstream: upstream(values),
         drain: DrainConfig {
             timeout: values.duration("drain.timeout"),
@@ -207,11 +208,29 @@ fn limits(values: &Values) -> LimitsConfig {
         header_bytes: values.integer("limits.header_bytes"),
         header_timeout: values.duration("limits.header_timeout"),
         request_body_bytes: values.integer("limits.request_body_bytes"),
+        min_request_bytes_per_second: values.integer("limits.min_request_bytes_per_second"),
+        min_response_bytes_per_second: values.integer("limits.min_response_bytes_per_second"),
+        min_rate_window: values.duration("limits.min_rate_window"),
         app_bytes: values.integer("limits.app_bytes"),
         changes_bytes: values.integer("limits.changes_bytes"),
         snapshot_bytes: values.integer("limits.snapshot_bytes"),
         snapshot_apps: values.integer("limits.snapshot_apps"),
     }
+}
+
+fn overload(values: &Values, errors: &mut Vec<ConfigError>) -> OverloadConfig {
+    let (soft_percent, hard_percent) =
+        (values.integer("overload.soft_percent"), values.integer("overload.hard_percent"));
+    if hard_percent <= soft_percent {
+        let message =
+            format!("`overload.hard_percent` is {hard_percent}, not more than `overload.soft_percent`, {soft_percent}");
+        let place = match values.place("overload.hard_percent") {
+            Place::Whole => values.place("overload.soft_percent"),
+            given => given,
+        };
+        complain(errors, place, message, "what is idle is given up before work is refused");
+    }
+    OverloadConfig { enabled: values.boolean("overload.enabled"), soft_percent, hard_percent }
 }
 
 fn upstream(values: &Values) -> UpstreamConfig {

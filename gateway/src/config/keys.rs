@@ -189,13 +189,19 @@ keys! {
         "See `guard.max_crashes`. A table that has been served for so long without a crash is good.";
 
     "limits.max_connections": whole(1, 10_000_000), "50000", "connections",
-        "Connections of clients open at once, over all listeners; more are refused.";
+        "Connections of clients open at once, over all listeners; for one more the one that has been idle longest is closed, and where none is idle it is refused.";
     "limits.header_bytes": whole(HYPER_MIN_BUFFER, 1 << 20), "65536", "bytes",
         "A request's head; a longer one is answered with 431.";
     "limits.header_timeout": time(MILLISECOND, FIVE_MINUTES), r#""10s""#, "duration",
         "How long a request's head may take to arrive; then 408.";
     "limits.request_body_bytes": from(0), "0", "bytes",
         "A request's body; a longer one is answered with 413. 0: no limit.";
+    "limits.min_request_bytes_per_second": whole(0, 1 << 20), "240", "bytes",
+        "A client that is waited for in its request's body must send so much on average of each `limits.min_rate_window` of waiting; then 408. 0: it only must not be silent for 60 s.";
+    "limits.min_response_bytes_per_second": whole(0, 1 << 20), "240", "bytes",
+        "A client that is waited for with an answer must take so much on average of each `limits.min_rate_window` of waiting; then its connection is reset. 0: it only must take something within 60 s.";
+    "limits.min_rate_window": time(MILLISECOND, HOUR), r#""60s""#, "duration",
+        "See `limits.min_request_bytes_per_second`: nobody is judged by less.";
     "limits.app_bytes": from(1), "65536", "bytes",
         "One app's document; a larger one is invalid.";
     "limits.changes_bytes": from(1), "8388608", "bytes",
@@ -204,6 +210,13 @@ keys! {
         "One snapshot of the orchestrator, after decompression.";
     "limits.snapshot_apps": from(1), "2000000", "apps",
         "Apps in one snapshot.";
+
+    "overload.enabled": Kind::Boolean, "true", "",
+        "Whether load is shed before memory or descriptors run out.";
+    "overload.soft_percent": whole(1, 100), "80", "percent",
+        "From this share of the memory limit on idle connections and caches are given up.";
+    "overload.hard_percent": whole(1, 100), "90", "percent",
+        "From this share of the memory limit on new requests and connections get 503. More than `overload.soft_percent`.";
 
     "upstream.connect_timeout": time(MILLISECOND, FIVE_MINUTES), r#""1s""#, "duration",
         "How long connecting to an endpoint may take. An app may override it.";

@@ -42,6 +42,8 @@ pub struct Config {
     pub guard: GuardConfig,
     /// `[limits]`
     pub limits: LimitsConfig,
+    /// `[overload]`
+    pub overload: OverloadConfig,
     /// `[upstream]`
     pub upstream: UpstreamConfig,
     /// `[drain]`
@@ -164,6 +166,12 @@ pub struct LimitsConfig {
     pub header_timeout: Duration,
     /// Bytes of a request's body; 0: no limit.
     pub request_body_bytes: u64,
+    /// Bytes a second of a request's body that is waited for; 0: no rate.
+    pub min_request_bytes_per_second: u64,
+    /// Bytes a second of an answer that the client is to take; 0: no rate.
+    pub min_response_bytes_per_second: u64,
+    /// How long a client is waited for before it is judged by either rate.
+    pub min_rate_window: Duration,
     /// Bytes of one app's document.
     pub app_bytes: u64,
     /// Bytes of one changes answer.
@@ -172,6 +180,17 @@ pub struct LimitsConfig {
     pub snapshot_bytes: u64,
     /// Apps in one snapshot.
     pub snapshot_apps: u64,
+}
+
+/// `[overload]`
+#[derive(Clone, Copy, Debug)]
+pub struct OverloadConfig {
+    /// Whether anything is shed.
+    pub enabled: bool,
+    /// 1 to 100, of the memory limit.
+    pub soft_percent: u32,
+    /// More than `soft_percent`, to 100.
+    pub hard_percent: u32,
 }
 
 /// `[upstream]`

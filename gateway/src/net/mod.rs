@@ -3,6 +3,7 @@
 //! This floor opens, configures and reads sockets. It never decides what is said over one, retries nothing and counts
 //! nothing.
 
+pub mod buffers;
 pub mod inherited;
 pub mod io;
 pub mod listen;

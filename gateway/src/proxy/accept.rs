@@ -1,4 +1,5 @@
-//! Accepting connections: errors are classified and counted, and neither they nor the limit make the loop spin.
+//! Accepting connections: errors are classified and counted, and none of them makes the loop spin. At the limit it
+//! goes on accepting: this process's own probe comes by the same way as everybody.
 
 use std::{io, net::IpAddr, rc::Rc, time::Duration};
 
@@ -12,15 +13,13 @@ use super::{
     connection,
     connections::Permit,
     context::{Listener, Phase, Worker},
-    metrics, rescue,
+    metrics, rescue, shed,
     spread::{Arrival, Peers, Place},
 };
 use crate::net::{listen::ListenSocket, stream::Stream};
 
 /// How long accepting pauses where the process lacks what a connection needs: time for some to end.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
-/// How long it pauses at `limits.max_connections`; new ones wait in the kernel's backlog.
-const LIMIT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A listening socket of one worker.
 #[derive(Debug)]
@@ -78,17 +77,17 @@ pub(crate) async fn run(gate: Gate, acceptor: Acceptor) {
         let next = tokio::select! {
             biased;
             () = begun(&mut phase) => break,
-            next = next(worker, listener, &acceptor) => next,
+            next = next(worker, &acceptor) => next,
         };
         match next {
-            Ok((stream, address)) => gate.admit(stream, address),
+            Ok((stream, address)) => gate.admit(stream, address).await,
             Err(error) => {
                 let kind = classify(&error);
                 let pause = kind.count();
                 if kind == AcceptError::Descriptors
-                    && let Some((stream, address)) = rescue::probe(worker, listener, &acceptor, "descriptors").await
+                    && let Some((stream, address)) = rescue::probe(worker, listener, &acceptor).await
                 {
-                    gate.admit(stream, address);
+                    gate.admit(stream, address).await;
                     continue;
                 }
                 tokio::select! { () = begun(&mut phase) => break, () = pause_for(pause) => {} }
@@ -108,10 +107,13 @@ pub(crate) async fn receive(worker: Rc<Worker>, listeners: Vec<Rc<Listener>>, mu
 }
 
 impl Gate {
-    /// Has a connection served, by this worker or by one that has fewer.
-    fn admit(&self, stream: Stream, address: Option<IpAddr>) {
+    /// Has a connection served, by this worker or by one that has fewer, or told that it is not.
+    async fn admit(&self, stream: Stream, address: Option<IpAddr>) {
         if self.worker.probes.is_own(|| stream.peer_name()) {
             return serve(Permit::probe(&self.worker, &self.listener), stream, address);
+        }
+        if !shed::admits(&self.worker, &self.listener).await {
+            return shed::turn_away(&self.worker, stream);
         }
         // Short connections even out by themselves.
         let to = if self.worker.churn.is_short() { self.peers.own() } else { self.peers.choose() };
@@ -167,21 +169,9 @@ async fn begun(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
 }
 
-/// The next connection, while there is room for it. Room is looked for before the wait, so each worker may have one more than
-/// there is room for. The reserve of descriptors comes before clients.
-async fn next(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> io::Result<Connected> {
+/// The next connection. The reserve of descriptors comes before clients.
+async fn next(worker: &Worker, acceptor: &Acceptor) -> io::Result<Connected> {
     worker.probes.reserve().refill()?;
-    let mut shed = false;
-    while listener.connections.is_full(worker.settings().limits.max_connections) {
-        if !shed {
-            metrics::shed("connections");
-            shed = true;
-        }
-        if let Some(probe) = rescue::probe(worker, listener, acceptor, "connections").await {
-            return Ok(probe);
-        }
-        pause_for(LIMIT_PAUSE).await;
-    }
     acceptor.accept().await
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// RFC 9209.
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+pub(super) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// The methods that are proxied, for the 405 of those that are not and for OPTIONS (RFC 9110, 10.2.1).
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// A 404 may be stored by default (RFC 9110, 15.1); the next table may hold what this one does not.

@@ -28,16 +28,14 @@ use super::{
     framing::{FramingLimits, Violation},
     guarded_io::{FramingVerdict, GuardedIo},
     metrics,
+    pace::Rate,
     parking::{self, Place},
     roster::Seat,
     service,
-    settings::{IDLE_TIMEOUT, Settings},
+    settings::Settings,
 };
-use crate::net::{stream::Stream, timer::CoarseTimer};
+use crate::net::{buffers, stream::Stream, timer::CoarseTimer};
 
-/// Room in hyper's read buffer beyond the head's own limit, so that the framing guard finds a head too large before
-/// hyper does, which would answer in its own words.
-const BUFFER_SLACK: usize = 16 << 10;
 /// How long a connection that was answered before it was read to its end is read on (RFC 9112, 9.6): closing it at once
 /// would reset it, and the reset may overtake the answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -101,7 +99,12 @@ impl Connection {
     pub(crate) fn answers(&self, answering: bool) {
         self.answering.set(answering);
         self.verdict.stirs();
-        self.seat.stirs();
+        self.seat.answers(answering);
+    }
+
+    /// True once it was given up because its client takes too little of an answer.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.answering.is_slow()
     }
 
     /// True when nothing is under way and its buffers are wanted back.
@@ -119,6 +122,11 @@ impl Connection {
     async fn finish(&self, ended: hyper::Result<()>, io: Downstream) {
         let failure = self.last_words(&ended, &io);
         let mut stream = io.into_stream();
+        if self.is_slow() {
+            // What the kernel still has of the answer goes as well.
+            metrics::slow_client("response");
+            return stream.reset();
+        }
         if self.delimits.get() && ended.as_ref().is_err_and(hyper::Error::is_user) {
             // The answer broke off, and an orderly end would say that it is complete (RFC 9112, 8).
             return stream.reset();
@@ -146,6 +154,7 @@ impl Connection {
         let error = ended.as_ref().err()?;
         if error.is_timeout() && !io.is_between_messages() {
             metrics::refused("head_timeout");
+            metrics::slow_client("request_head");
             return Some(Failure::new(Stage::Read, Cause::HeadTimeout));
         }
         if error.is_parse() {
@@ -212,7 +221,8 @@ async fn serve_awhile(connection: &Rc<Connection>, stream: Stream) -> Option<Str
     let settings = connection.worker().settings();
     let limits = FramingLimits { header_bytes: settings.limits.header_bytes };
     let io = GuardedIo::telling(stream, limits, connection.verdict.clone());
-    let io = Downstream::new(io, IDLE_TIMEOUT, connection.answering.clone());
+    let rate = Rate::new(settings.limits.min_response_bytes_per_second, settings.limits.min_rate_window);
+    let io = Downstream::new(io, rate, connection.answering.clone());
     let own = Rc::clone(connection);
     let service = service_fn(move |request| {
         // hyper looks for the client's end before it polls what is returned here.
@@ -252,6 +262,6 @@ fn builder(settings: &Settings) -> Builder {
         .pipeline_flush(false)
         .timer(CoarseTimer)
         .header_read_timeout(settings.limits.header_timeout)
-        .max_buf_size(settings.limits.header_bytes.max(BUFFER_SLACK) + BUFFER_SLACK);
+        .max_buf_size(buffers::client(settings.limits.header_bytes));
     builder
 }

@@ -24,6 +24,7 @@ use super::{
     upload::RequestBody,
 };
 use crate::{
+    overload::Overload,
     probe::Probes,
     telemetry::access::AccessLog,
     upstream::{balance::Balancer, limit::Limits, pool::Pool, registry::Endpoints},
@@ -59,6 +60,9 @@ pub(crate) struct Worker {
     pub(crate) churn: Churn,
     pub(crate) roster: Roster,
     pub(crate) probes: Probes,
+    pub(crate) overload: Overload,
+    /// Connections that are being told that they are not served.
+    pub(crate) turned_away: Cell<usize>,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -73,6 +77,7 @@ pub(crate) struct WorkerParts {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) pool: Pool<RequestBody>,
+    pub(crate) overload: Overload,
     pub(crate) probes: Probes,
     pub(crate) reader: CachedReader,
     pub(crate) roster: Roster,
@@ -94,6 +99,8 @@ impl Worker {
             churn: Churn::default(),
             roster: parts.roster,
             probes: parts.probes,
+            overload: parts.overload,
+            turned_away: Cell::new(0),
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),
@@ -164,9 +171,20 @@ impl Worker {
         }
     }
 
-    /// True once connections are to end with their next answer.
+    /// True once nothing new is accepted.
     pub(crate) fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Open
+    }
+
+    /// True once connections are to end with their next answer: in a drain, and while something is short.
+    pub(crate) fn ends_connections(&self) -> bool {
+        self.is_draining() || self.overload.standing().gives_back()
+    }
+
+    /// Gives back what is kept for later requests.
+    pub(crate) fn give_back(&self) {
+        self.pool.give_back();
+        self.reader.borrow_mut().forget();
     }
 
     /// True once what is left is being cut.

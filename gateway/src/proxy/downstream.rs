@@ -19,7 +19,11 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::{guarded_io::GuardedIo, idle::Idle};
+use super::{
+    guarded_io::GuardedIo,
+    idle::Idle,
+    pace::{Pace, Rate},
+};
 use crate::net::stream::Stream;
 
 /// How long a client that has ended its side is believed to wait for more of its answer. A client that has gone costs its
@@ -30,26 +34,41 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// Atomic only because hyper's upgrades want the io to be `Send`; it never leaves its worker.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answering(Arc<AtomicBool>);
+pub(crate) struct Answering(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    answering: AtomicBool,
+    slow: AtomicBool,
+}
 
 impl Answering {
     /// Tells it.
     pub(crate) fn set(&self, answering: bool) {
-        self.0.store(answering, Relaxed);
+        self.0.answering.store(answering, Relaxed);
     }
 
     /// True from a request's head to the end of its answer.
     pub(crate) fn get(&self) -> bool {
-        self.0.load(Relaxed)
+        self.0.answering.load(Relaxed)
+    }
+
+    /// True once the client has taken too little of an answer for too long.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.0.slow.load(Relaxed)
+    }
+
+    fn slow(&self) {
+        self.0.slow.store(true, Relaxed);
     }
 }
 
-/// A client's connection. A write that makes no progress for the idle time-out ends it: while hyper cannot write it
+/// A client's connection. A client that takes too little of what it is waited for with ends it: while hyper cannot write it
 /// does not ask for more of the body either, so no other deadline sees such a client.
 #[derive(Debug)]
 pub(crate) struct Downstream {
     io: GuardedIo,
-    patience: Idle,
+    pace: Pace,
     answering: Answering,
     /// For a client that has ended its side.
     farewell: Idle,
@@ -60,10 +79,10 @@ pub(crate) struct Downstream {
 }
 
 impl Downstream {
-    /// Waits `patience` at most for a write.
-    pub(crate) fn new(io: GuardedIo, patience: Duration, answering: Answering) -> Self {
-        let (patience, farewell) = (Idle::new(patience), Idle::new(PATIENCE));
-        Self { io, patience, answering, farewell, unflushed: false, end_held: false }
+    /// Its client is to take answers at `rate`.
+    pub(crate) fn new(io: GuardedIo, rate: Rate, answering: Answering) -> Self {
+        let (pace, farewell) = (Pace::new(rate), Idle::new(PATIENCE));
+        Self { io, pace, answering, farewell, unflushed: false, end_held: false }
     }
 
     /// True when nothing of a next message has come.
@@ -79,11 +98,13 @@ impl Downstream {
     fn wrote(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.unflushed = true;
         self.farewell.progress();
-        if poll.is_ready() {
-            self.patience.progress();
-            return poll;
+        if let Poll::Ready(written) = poll {
+            self.pace.passed(*written.as_ref().unwrap_or(&0));
+            return Poll::Ready(written);
         }
-        self.patience.poll_wait(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        ready!(self.pace.poll_wait(cx));
+        self.answering.slow();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The client's side has ended: ready once hyper may know. At once where a message was cut.

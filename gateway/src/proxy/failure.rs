@@ -97,6 +97,8 @@ pub(crate) enum Cause {
     BadUpgrade,
     /// This process has no descriptor, port or memory for a connection.
     Exhausted,
+    /// This process is short of memory, and takes no more work before it has finished what it has.
+    Overloaded,
     /// A rule of this program was broken.
     Internal,
 }
@@ -144,7 +146,7 @@ impl Cause {
                 row(S::EXPECTATION_FAILED, REQUEST, Downstream, "the request expects what is not known here")
             }
             Self::BodyTooLarge => row(S::PAYLOAD_TOO_LARGE, REQUEST, Downstream, "the request's body is too large"),
-            Self::BodyTimeout => row(S::REQUEST_TIMEOUT, REQUEST, Downstream, "the request's body stopped coming"),
+            Self::BodyTimeout => row(S::REQUEST_TIMEOUT, REQUEST, Downstream, "the request's body came too slowly"),
             Self::BodyBroken => {
                 row(S::BAD_REQUEST, REQUEST, Downstream, "the request's body is malformed or cut short")
             }
@@ -186,6 +188,9 @@ impl Cause {
             }
             Self::Exhausted => {
                 later(RETRY_AT_ONCE, row(S::SERVICE_UNAVAILABLE, INTERNAL, Gateway, "the gateway is out of resources"))
+            }
+            Self::Overloaded => {
+                later(RETRY_SOON, row(S::SERVICE_UNAVAILABLE, INTERNAL, Gateway, "the gateway is overloaded"))
             }
             Self::Internal => row(S::INTERNAL_SERVER_ERROR, INTERNAL, Gateway, "the gateway failed"),
         }

@@ -26,11 +26,6 @@ impl Idle {
         self.waiting = false;
     }
 
-    /// True when nothing was there at the last look.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting
-    }
-
     /// Nothing is there: ready once that has been so for the limit.
     pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let begins = !std::mem::replace(&mut self.waiting, true);

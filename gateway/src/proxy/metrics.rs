@@ -110,6 +110,18 @@ pub(crate) fn refused(reason: &'static str) {
     counter!(names::REQUESTS_REFUSED, names::REASON => reason).increment(1);
 }
 
+/// Counts a client that was given up for being slow; `reason` is one of [`names::SLOW_REASONS`].
+pub(crate) fn slow_client(reason: &'static str) {
+    counter!(names::SLOW_CLIENTS, names::REASON => reason).increment(1);
+}
+
+/// Counts idle connections that were closed for others; `reason` is one of [`names::SHED_REASONS`].
+pub(crate) fn idle_closed(reason: &'static str, connections: usize) {
+    if connections > 0 {
+        counter!(names::IDLE_CLOSED, names::REASON => reason).increment(connections as u64);
+    }
+}
+
 /// Counts a failure to accept; `reason` is one of [`names::ACCEPT_ERROR_REASONS`].
 pub(crate) fn accept_error(reason: &'static str) {
     counter!(names::ACCEPT_ERRORS, names::REASON => reason).increment(1);

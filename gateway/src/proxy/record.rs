@@ -25,6 +25,9 @@ const PANICKED: u16 = 500;
 /// The error of a request whose client went away.
 const CLIENT_CLOSED: &str = "client_closed";
 
+/// The error of a request whose client took too little of its answer.
+const CLIENT_SLOW: &str = "client_slow";
+
 /// One request's record.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -164,6 +167,7 @@ impl Record {
         Some(match () {
             () if std::thread::panicking() => "proxy_internal_error",
             () if self.connection.worker().is_over() => "drain_timeout",
+            () if self.connection.is_slow() => CLIENT_SLOW,
             () => CLIENT_CLOSED,
         })
     }

@@ -1,4 +1,4 @@
-//! How a probe of this process's own gets in while clients do not: for want of descriptors, or at `limits.max_connections`.
+//! How a probe of this process's own gets in while clients do not, for want of descriptors.
 //!
 //! While no probe is under way clients wait in the kernel's queue, which costs them time and nothing else. A probe stands in
 //! that queue behind them, and no queue can be looked into; so while one is under way through this listener, those before it
@@ -27,20 +27,15 @@ const AT_ONCE: usize = 64;
 /// How much of what a client has sent is read; a head that is longer is one of few.
 const READ_BYTES: usize = 64 << 10;
 
-/// The probe that waits at this listener, if one does. What is turned away for it counts as shed for `reason`.
-pub(super) async fn probe(
-    worker: &Worker,
-    listener: &Listener,
-    acceptor: &Acceptor,
-    reason: &'static str,
-) -> Option<Connected> {
+/// The probe that waits at this listener, if one does. What is turned away for it counts as shed.
+pub(super) async fn probe(worker: &Worker, listener: &Listener, acceptor: &Acceptor) -> Option<Connected> {
     while worker.probes.is_awaited_at(listener.connections.address()) && !worker.is_draining() {
         for _ in 0..AT_ONCE {
             let (stream, address) = worker.probes.reserve().lend(|| accept_now(acceptor)).ok()?;
             if worker.probes.is_own(|| stream.peer_name()) {
                 return Some((stream, address));
             }
-            metrics::shed(reason);
+            metrics::shed("descriptors");
             if let Ok(client) = stream.into_accepted() {
                 turn_away(client);
             }

@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BinaryHeap,
     rc::Rc,
     task::Waker,
     time::{Duration, Instant},
@@ -30,10 +31,18 @@ pub(crate) struct Seat {
     place: Cell<usize>,
     parked: Cell<bool>,
     quiet: Cell<bool>,
+    /// A request is being answered.
+    busy: Cell<bool>,
     told: Cell<Told>,
 }
 
 impl Seat {
+    /// Notes that a request is being answered, or that its answer is complete.
+    pub(crate) fn answers(&self, busy: bool) {
+        self.busy.set(busy);
+        self.stirs();
+    }
+
     /// Notes that it is not idle.
     pub(crate) fn stirs(&self) {
         self.quiet.set(false);
@@ -52,9 +61,10 @@ impl Seat {
         self.parked.get()
     }
 
-    fn tell(&self, told: Told) {
-        self.told.set(told);
+    /// False when it was told the same before.
+    fn tell(&self, told: Told) -> bool {
         self.waker.wake_by_ref();
+        self.told.replace(told) != told
     }
 }
 
@@ -83,7 +93,8 @@ impl Roster {
     /// A new connection, parked until its first byte. Its task is woken by `waker`.
     pub(crate) fn enter(&self, waker: Waker, now: Instant) -> Rc<Seat> {
         let (told, quiet) = (Cell::default(), Cell::new(false));
-        let seat = Rc::new(Seat { waker, place: Cell::new(0), parked: Cell::new(false), quiet, told });
+        let (parked, busy) = (Cell::new(false), Cell::new(false));
+        let seat = Rc::new(Seat { waker, place: Cell::new(0), parked, quiet, busy, told });
         self.insert_parked(&seat, now);
         seat
     }
@@ -119,22 +130,42 @@ impl Roster {
         seat.told() != Told::Nothing || self.warm.borrow().len() > self.most_warm
     }
 
-    /// One more tick: those without a request since the last one are to park, those parked for `patience` to close.
-    pub(crate) fn tick(&self, now: Instant, patience: Duration) {
+    /// One more tick: those without a request since the last one are to park, those parked for `patience` to close. Says how
+    /// many of these were not told before.
+    pub(crate) fn tick(&self, now: Instant, patience: Duration) -> usize {
         for seat in self.warm.borrow().iter().filter(|seat| seat.quiet.replace(true)) {
             if seat.told() == Told::Nothing {
                 seat.tell(Told::Park);
             }
         }
-        let Some(before) = now.checked_sub(patience) else { return };
-        self.parked.borrow().iter().filter(|parked| parked.since <= before).for_each(|p| p.seat.tell(Told::Close));
+        let Some(before) = now.checked_sub(patience) else { return 0 };
+        let parked = self.parked.borrow();
+        let over = parked.iter().filter(|parked| parked.since <= before);
+        over.map(|parked| usize::from(parked.seat.tell(Told::Close))).sum()
+    }
+
+    /// Tells up to `most` that are idle to close: those parked longest, and where none is parked those between two requests.
+    /// Says how many were told.
+    pub(crate) fn close_oldest(&self, most: usize) -> usize {
+        let parked = self.parked.borrow();
+        let oldest = oldest(&parked, most);
+        let told =
+            oldest.iter().filter_map(|&(_, place)| parked.get(place)).map(|parked| parked.seat.tell(Told::Close));
+        let told = told.filter(|told| *told).count();
+        if told > 0 {
+            return told;
+        }
+        let warm = self.warm.borrow();
+        let idle = warm.iter().filter(|seat| !seat.busy.get() && seat.told() != Told::Close).take(most);
+        idle.filter(|seat| seat.tell(Told::Close)).count()
     }
 
     /// From here on every connection closes once it is between requests.
     pub(crate) fn close(&self) {
         self.closing.set(true);
-        self.warm.borrow().iter().for_each(|seat| seat.tell(Told::Close));
-        self.parked.borrow().iter().for_each(|parked| parked.seat.tell(Told::Close));
+        for seat in self.warm.borrow().iter().chain(self.parked.borrow().iter().map(|parked| &parked.seat)) {
+            seat.tell(Told::Close);
+        }
     }
 
     fn insert_parked(&self, seat: &Rc<Seat>, since: Instant) {
@@ -147,6 +178,21 @@ impl Roster {
         seat.place.set(parked.len());
         parked.push(Parked { since, seat: Rc::clone(seat) });
     }
+}
+
+/// Since when, and where, those are parked that were longest and not told to close yet: one walk, and memory for `most`.
+fn oldest(parked: &[Parked], most: usize) -> BinaryHeap<(Instant, usize)> {
+    let mut oldest = BinaryHeap::with_capacity(most + 1);
+    let candidates = parked.iter().enumerate().filter(|(_, parked)| parked.seat.told() != Told::Close);
+    for (place, Parked { since, .. }) in candidates {
+        if oldest.len() < most || oldest.peek().is_some_and(|(latest, _)| since < latest) {
+            oldest.push((*since, place));
+            if oldest.len() > most {
+                oldest.pop();
+            }
+        }
+    }
+    oldest
 }
 
 /// Takes out the one at `place`; the last one gets its place.

@@ -18,11 +18,13 @@ use super::{
     forward::Job,
     hop::{self, Hop},
     outgoing::{self, Making, Outgoing},
+    pace::Rate,
     record::Record,
     relay,
     rewrite::{self, Matched},
     route,
     settings::{IDLE_TIMEOUT, Settings},
+    shed,
     target::{self, Target},
     tunnel::Tunnel,
     upload::{Upload, UploadLimits},
@@ -35,6 +37,9 @@ pub(crate) async fn serve(
     connection: Rc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
+    if let Some(refusal) = shed::refusal(&connection, &request) {
+        return Ok(refusal);
+    }
     let (mut head, incoming) = request.into_parts();
     let mut record = Record::begin(&connection, &head);
     let (accept, bodiless) = (head.headers.get(header::ACCEPT).cloned(), head.method == Method::HEAD);
@@ -82,7 +87,9 @@ impl Exchange {
         let hop = hop::strip_request(&mut head.headers, head.version);
         let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| hop.upgrade.is_some());
         let expectation = Expectation::take(&mut head.headers, head.version);
-        let limits = UploadLimits { bytes: settings.limits.request_body_bytes, idle: IDLE_TIMEOUT };
+        let limits = &settings.limits;
+        let rate = Rate::new(limits.min_request_bytes_per_second, limits.min_rate_window);
+        let limits = UploadLimits { bytes: limits.request_body_bytes, rate };
         let upload = Upload::new(incoming, limits, expectation == Expectation::Continue);
         Self { connection, settings, upload, hop, upgrade, expectation, version: head.version, app: None }
     }
@@ -225,7 +232,7 @@ impl Exchange {
         } else if self.ends_with_connection(&response) {
             self.connection.ends_the_answer();
             response.headers_mut().insert(header::CONNECTION, CLOSE);
-        } else if self.connection.worker().is_draining() {
+        } else if self.connection.worker().ends_connections() {
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
         if bodiless {

@@ -9,7 +9,6 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +16,12 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{expect::Gate, failure::Cause, idle::Idle};
+use super::{
+    expect::Gate,
+    failure::Cause,
+    metrics,
+    pace::{Pace, Rate},
+};
 
 /// Frames taken with the head at most: what came in one piece, and its end or a second piece.
 const EARLY_FRAMES: usize = 2;
@@ -43,7 +47,7 @@ struct State {
     attempt: u32,
     bytes: u64,
     limit: u64,
-    idle: Idle,
+    pace: Pace,
     gate: Option<Gate>,
     fault: Option<Cause>,
     /// Who waits for the next frame.
@@ -55,8 +59,8 @@ struct State {
 pub(crate) struct UploadLimits {
     /// Bytes at most; 0: no limit.
     pub(crate) bytes: u64,
-    /// Silence at most.
-    pub(crate) idle: Duration,
+    /// How fast it has to come.
+    pub(crate) rate: Rate,
 }
 
 /// Why a body's stream ends early. [`Upload::fault`] says the same to the request's own task.
@@ -86,7 +90,7 @@ impl Upload {
             attempt: 0,
             bytes: 0,
             limit: if limits.bytes == 0 { u64::MAX } else { limits.bytes },
-            idle: Idle::new(limits.idle),
+            pace: Pace::new(limits.rate),
             gate: waits.then(Gate::new),
             fault: None,
             reader: None,
@@ -154,7 +158,7 @@ impl Upload {
 
     /// True while the client is being waited for.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.0.as_ref().is_some_and(|state| state.borrow().idle.is_waiting())
+        self.0.as_ref().is_some_and(|state| state.borrow().pace.is_waiting())
     }
 
     /// True when the client has sent all of it.
@@ -277,7 +281,8 @@ impl State {
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        if self.idle.poll_wait(cx).is_ready() {
+        if self.pace.poll_wait(cx).is_ready() {
+            metrics::slow_client("request_body");
             return Poll::Ready(Some(self.fail(Cause::BodyTimeout)));
         }
         self.keep_reader(cx);
@@ -291,8 +296,8 @@ impl State {
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadError> {
-        self.idle.progress();
         let length = frame.data_ref().map_or(0, Bytes::len);
+        self.pace.passed(length);
         self.ended = frame.is_trailers();
         self.bytes = self.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         if self.bytes > self.limit { self.fail(Cause::BodyTooLarge) } else { Ok(frame) }

@@ -17,6 +17,7 @@ use super::{
     context::{Listener, Phase, Worker, WorkerParts},
     departed::Departed,
     metrics::{self, ListenerMetrics},
+    relief::Relief,
     roster::Roster,
     workers::{Heartbeat, WorkerStart},
 };
@@ -70,6 +71,7 @@ fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Doors)> {
         endpoints: start.endpoints,
         limits: start.limits,
         pool: Pool::new(pool),
+        overload: start.overload,
         probes: start.probes,
         reader: start.reader.cached(),
         roster: Roster::new(settings.warm_connections),
@@ -103,7 +105,7 @@ struct Ticks {
 /// is a fraction of any deadline that a watchdog would set.
 async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, numbers: Ticks) {
     let connections = metrics::worker_connections(numbers.own);
-    let mut departed = Departed::default();
+    let (mut departed, mut relief) = (Departed::default(), Relief::default());
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let wheel = Driver::begin();
@@ -115,8 +117,10 @@ async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, numbers: Ticks) {
         worker.churn.tick(worker.open());
         connections.set(worker.open() as f64);
         let (settings, now) = (worker.settings(), std::time::Instant::now());
-        worker.roster.tick(now, settings.limits.header_timeout);
-        worker.pool.configure(PoolSettings::for_worker(&settings.upstream, &settings.limits, numbers.workers));
+        let patience = relief.tick(&worker, settings.limits.header_timeout);
+        relief.count(worker.roster.tick(now, patience));
+        let pool = PoolSettings::for_worker(&settings.upstream, &settings.limits, numbers.workers);
+        worker.pool.configure(relief.pool(pool));
         departed.look(&worker);
         worker.pool.sweep(now);
     }

@@ -28,6 +28,7 @@ use crate::{
     clock,
     drain::Draining,
     net::listen::{BoundListener, ListenSocket},
+    overload::Overload,
     probe::Probes,
     telemetry::access::AccessLog,
     upstream::{limit::Limits, registry::Endpoints},
@@ -55,6 +56,8 @@ pub struct WorkersStart {
     pub endpoints: Arc<Endpoints>,
     /// This process's own requests.
     pub probes: Probes,
+    /// What is short, and what is shed for it.
+    pub overload: Overload,
 }
 
 /// The running workers.
@@ -83,6 +86,7 @@ pub(crate) struct WorkerStart {
     pub(crate) access: AccessLog,
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) probes: Probes,
+    pub(crate) overload: Overload,
     pub(crate) limits: Arc<Limits>,
     pub(crate) workers: usize,
     pub(crate) heartbeat: Heartbeat,
@@ -112,6 +116,7 @@ impl Workers {
                 access: start.access.clone(),
                 endpoints: Arc::clone(&start.endpoints),
                 probes: start.probes.clone(),
+                overload: start.overload.clone(),
                 limits: Arc::clone(&limits),
                 workers,
                 heartbeat: heartbeats.of(index),

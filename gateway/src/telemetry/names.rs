@@ -39,11 +39,14 @@ pub const AUDIT_OUTCOMES: [&str; 3] = ["same", "drifted", "not_comparable"];
 /// Values of [`KIND`]: one change appended to the journal, the whole table, or what had failed before once more.
 pub const SAVE_KINDS: [&str; 3] = ["append", "whole", "retry"];
 /// Values of [`LIMIT_LABEL`] for [`LIMIT`]: the keys of `[limits]`, durations in seconds.
-pub const LIMITS: [&str; 8] = [
+pub const LIMITS: [&str; 11] = [
     "max_connections",
     "header_bytes",
     "header_timeout_seconds",
     "request_body_bytes",
+    "min_request_bytes_per_second",
+    "min_response_bytes_per_second",
+    "min_rate_window_seconds",
     "app_bytes",
     "changes_bytes",
     "snapshot_bytes",
@@ -59,6 +62,8 @@ pub const CALL_OUTCOMES: [&str; 5] = ["ok", "refused", "timeout", "status", "gar
 pub const RETRY_OUTCOMES: [&str; 3] = ["answered", "failed", "not_allowed"];
 /// Values of [`REASON`] for [`SHED`].
 pub const SHED_REASONS: [&str; 4] = ["connections", "descriptors", "memory", "draining"];
+/// Values of [`REASON`] for [`SLOW_CLIENTS`]: what was waited for.
+pub const SLOW_REASONS: [&str; 3] = ["request_head", "request_body", "response"];
 /// Values of [`REASON`] for [`ACCEPT_ERRORS`].
 pub const ACCEPT_ERROR_REASONS: [&str; 4] = ["descriptors", "memory", "aborted", "other"];
 /// Values of [`REASON`] for [`UPSTREAM_CONNECT_ERRORS`].
@@ -149,6 +154,10 @@ metrics! {
         "Connections that a worker with more than its share handed to another.";
     ACCEPT_ERRORS = "accept_errors_total", Counter, Count, [REASON], "Failures to accept a connection.";
     SHED = "shed_total", Counter, Count, [REASON], "Connections and requests refused to keep the rest served.";
+    IDLE_CLOSED = "idle_connections_closed_total", Counter, Count, [REASON],
+        "Idle connections closed before their time: for want of memory, descriptors or places.";
+    SLOW_CLIENTS = "slow_clients_total", Counter, Count, [REASON],
+        "Clients given up because they sent or took too little in too long.";
     RETRIES = "retries_total", Counter, Count, [OUTCOME], "Further attempts of requests.";
 
     UPSTREAM_REQUEST_DURATION = "upstream_request_duration_seconds", Histogram, Seconds, [],
@@ -217,7 +226,15 @@ metrics! {
     LOG_DROPPED = "log_dropped_total", Counter, Count, [],
         "Lines of the log dropped because it could not be written fast enough.";
     LOG_ERRORS = "log_errors_total", Counter, Count, [], "Failures to write the log.";
-    MEMORY_PRESSURE = "memory_pressure_ratio", Gauge, Percent, [], "Memory used of the limit, 0 to 1.";
+    MEMORY_PRESSURE = "memory_pressure_ratio", Gauge, Percent, [],
+        "Memory used of what may be used, 0 to 1, by the measure that is nearest to its limit.";
+    MEMORY_USED = "memory_used_bytes", Gauge, Bytes, [],
+        "Memory used by that measure, file cache that can be taken back not counted.";
+    MEMORY_STALLS = "memory_stall_ratio", Gauge, Percent, [],
+        "Share of the last ten seconds in which a thread waited for memory (PSI, some avg10), 0 to 1.";
+    DESCRIPTORS = "descriptors", Gauge, Count, [], "Open descriptors.";
+    DESCRIPTORS_LIMIT = "descriptors_limit", Gauge, Count, [], "Descriptors that may be open.";
+    OVERLOAD_LEVEL = "overload_level", Gauge, Count, [], "0: nothing is given up; 1: what is idle; 2: load is shed.";
     MEMORY_RSS = "memory_rss_bytes", Gauge, Bytes, [], "Resident memory of this process.";
     MEMORY_LIMIT = "memory_limit_bytes", Gauge, Bytes, [], "The memory limit of this process; 0: none.";
     WATCHDOG_PROBE = "watchdog_probe_seconds", Gauge, Seconds, [LISTENER],

@@ -152,6 +152,11 @@ impl<B> Pool<B> {
         self.common.settings.set(settings);
     }
 
+    /// Gives back the memory that is kept for later requests.
+    pub fn give_back(&self) {
+        self.common.spare.give_back();
+    }
+
     /// A connection to `address`: an idle one unless it must be `fresh`, else a new one within `connect_timeout`.
     ///
     /// # Errors

@@ -9,10 +9,12 @@ use rustix::{
 };
 
 use super::{super::status::bytes, Finding};
-use crate::{admin, admin::view::Status, config::Config};
+use crate::{
+    admin::view::Status,
+    config::Config,
+    overload::{self, Budget},
+};
 
-/// Descriptors beside those of connections: listeners, logs, the state folder, the orchestrator, epoll.
-const OTHER_DESCRIPTORS: u64 = 256;
 /// A table in memory is about so many times its documents: the documents, and what is made of them.
 const TABLE_FACTOR: u64 = 6;
 /// What a gateway needs beside its table.
@@ -37,7 +39,7 @@ fn open_files(limits: &str) -> Option<Option<u64>> {
 
 fn judge_descriptors(connections: u64, limit: Option<u64>) -> Finding {
     const CHECK: &str = "descriptors";
-    let needed = connections.saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
+    let needed = Budget::descriptors_for(connections);
     match limit {
         Some(limit) if limit < needed => {
             let text =
@@ -52,9 +54,26 @@ fn judge_descriptors(connections: u64, limit: Option<u64>) -> Finding {
 /// Whether the next process fits: as large as the running one, or as its table will make it.
 pub(super) fn memory(running: Option<&Status>, documents: u64) -> Finding {
     let expected = running.map_or(0, |status| status.memory.rss_bytes).max(documents * TABLE_FACTOR + BASE_MEMORY);
-    let limit = running.map_or_else(admin::memory_limit_bytes, |status| status.memory.limit_bytes);
+    let limit = running.map_or_else(overload::memory_limit_bytes, |status| status.memory.limit_bytes);
     let freed = running.map_or(0, |status| status.memory.rss_bytes);
     judge_memory(expected, limit, available().map(|available| available + freed))
+}
+
+/// Whether as many connections as there may be fit, as long as each has small messages. That they fit whatever they do is no
+/// condition of a restart: what does not fit is shed.
+pub(super) fn connections(config: &Config) -> Finding {
+    judge_connections(&Budget::of(&config.limits))
+}
+
+fn judge_connections(budget: &Budget) -> Finding {
+    const CHECK: &str = "connections";
+    let Budget { connections, memory_bytes, connection_bytes, .. } = *budget;
+    let small = connections.saturating_mul(overload::CONNECTION_BASE_BYTES);
+    let text = format!("limits.max_connections = {connections} takes {} with small messages", bytes(small));
+    if memory_bytes > 0 && small > memory_bytes {
+        return Finding::warning(CHECK, format!("{text}, there are {}", bytes(memory_bytes)));
+    }
+    Finding::ok(CHECK, format!("{text}, {} at the most", bytes(connections.saturating_mul(connection_bytes))))
 }
 
 fn judge_memory(expected: u64, limit: u64, available: Option<u64>) -> Finding {
@@ -130,6 +149,14 @@ mod tests {
         assert_eq!(judge_memory(100, 50, None).verdict, Verdict::Warning);
         assert_eq!(judge_memory(100, 0, Some(50)).verdict, Verdict::Warning);
         assert_eq!(judge_memory(100, 200, Some(200)).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn connections_that_do_not_fit_even_with_small_messages_are_a_warning() {
+        let fits = Budget { connections: 1000, connection_bytes: 1 << 20, memory_bytes: 30 << 20, descriptors: None };
+        assert_eq!(judge_connections(&fits).verdict, Verdict::Ok);
+        assert_eq!(judge_connections(&Budget { memory_bytes: 0, ..fits }).verdict, Verdict::Ok);
+        assert_eq!(judge_connections(&Budget { memory_bytes: 10 << 20, ..fits }).verdict, Verdict::Warning);
     }
 
     #[test]

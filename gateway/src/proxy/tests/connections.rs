@@ -67,29 +67,6 @@ fn an_endpoint_that_left_the_table_loses_its_idle_connection() {
 }
 
 #[test]
-fn connections_over_the_limit_wait_until_there_is_room() {
-    let upstream = Upstream::ok();
-    let mut settings = settings();
-    settings.limits.max_connections = 2;
-    let gateway = Gateway::with(&[("app", &short(&upstream))], settings);
-    let mut clients = [gateway.connect(), gateway.connect()];
-    for client in &mut clients {
-        client.send(GET);
-        assert_eq!(client.reply().text(), "ok");
-    }
-    let mut third = gateway.connect();
-    third.send(GET);
-    // Round trips through the one worker, which would have accepted by now.
-    for _ in 0..20 {
-        clients[0].send(GET);
-        assert_eq!(clients[0].reply().text(), "ok");
-    }
-    assert_eq!(gateway.stats.connections(), 2);
-    drop(clients);
-    assert_eq!(third.reply().text(), "ok");
-}
-
-#[test]
 fn a_unix_listener_serves() {
     let upstream = Upstream::ok();
     let folder = tempfile::tempdir().unwrap();

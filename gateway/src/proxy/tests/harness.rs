@@ -26,6 +26,7 @@ use crate::{
     config::{DrainConfig, LimitsConfig, ListenAddress, ListenerConfig, UpstreamConfig},
     drain::Drain,
     net::{inherited::Inherited, listen},
+    overload::Overload,
     probe::Probes,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     telemetry::access::AccessLog,
@@ -43,6 +44,9 @@ pub(super) fn settings() -> Settings {
             header_bytes: 65_536,
             header_timeout: DEADLINE,
             request_body_bytes: 0,
+            min_request_bytes_per_second: 0,
+            min_response_bytes_per_second: 0,
+            min_rate_window: DEADLINE,
             app_bytes: 65_536,
             changes_bytes: 1 << 20,
             snapshot_bytes: 1 << 20,
@@ -71,6 +75,7 @@ pub(super) struct Gateway {
     pub(super) heartbeats: Heartbeats,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) probes: Probes,
+    pub(super) overload: Overload,
     workers: Option<Workers>,
     pub(super) writer: Writer,
 }
@@ -105,6 +110,7 @@ impl Gateway {
         let address = listener.address.clone();
         let drain = Drain::default();
         let (endpoints, probes) = (Arc::new(Endpoints::new()), Probes::default());
+        let overload = Overload::default();
         let workers = Workers::start(WorkersStart {
             workers,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
@@ -114,11 +120,12 @@ impl Gateway {
             access,
             endpoints: Arc::clone(&endpoints),
             probes: probes.clone(),
+            overload: overload.clone(),
         })
         .unwrap();
         let stats = workers.listeners().remove(0);
         let heartbeats = workers.heartbeats();
-        Self { address, drain, stats, heartbeats, endpoints, probes, workers: Some(workers), writer }
+        Self { address, drain, stats, heartbeats, endpoints, probes, overload, workers: Some(workers), writer }
     }
 
     pub(super) fn connect(&self) -> Client {

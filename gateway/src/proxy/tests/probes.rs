@@ -76,47 +76,6 @@ fn what_became_of_a_probe_is_said() {
 }
 
 #[test]
-fn at_the_limit_a_probe_gets_in_and_those_who_wait_before_it_are_told_to_come_again() {
-    let upstream = Upstream::ok();
-    let mut settings = settings();
-    settings.limits.max_connections = 1;
-    let gateway = Gateway::with(&[("app", &short(&upstream))], settings);
-    let mut first = gateway.connect();
-    first.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    assert_eq!(first.reply().text(), "ok");
-    // The worker may let in one more, as it looks for room before it waits.
-    let mut waiting: Vec<_> = (0..3).map(|_| gateway.connect()).collect();
-    for client in &mut waiting {
-        client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    }
-    gateway.probes.ask(&gateway.address, DEADLINE).unwrap();
-    let replies: Vec<_> = waiting.iter_mut().map(super::harness::Wire::reply).collect();
-    let turned_away: Vec<_> = replies.iter().filter(|reply| reply.status() == 503).collect();
-    assert!(turned_away.len() >= 2, "{replies:?}");
-    for reply in turned_away {
-        assert_eq!((reply.header("retry-after"), reply.header("connection")), (Some("1"), Some("close")));
-        assert!(reply.header("proxy-status").is_some(), "{reply:?}");
-    }
-    first.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    assert_eq!(first.reply().text(), "ok", "who is in stays in");
-}
-
-#[test]
-fn without_a_probe_those_who_wait_at_the_limit_keep_their_place() {
-    let upstream = Upstream::ok();
-    let mut settings = settings();
-    settings.limits.max_connections = 1;
-    let gateway = Gateway::with(&[("app", &short(&upstream))], settings);
-    let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
-    for client in &mut clients {
-        client.send("GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n");
-    }
-    for client in &mut clients {
-        assert_eq!(client.reply().text(), "ok");
-    }
-}
-
-#[test]
 fn probes_at_once_have_a_bound() {
     let (silent, address) = listening();
     let probes = Probes::default();

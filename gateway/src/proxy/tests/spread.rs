@@ -10,11 +10,12 @@ use std::{
 use arc_swap::ArcSwap;
 use routing_cache::live;
 
-use super::harness::{DEADLINE, Gateway, Upstream, Wire, eventually, published, settings, short, tcp};
+use super::harness::{DEADLINE, Gateway, Upstream, Wire, eventually, held, published, settings, short, tcp};
 use crate::{
     config::{ListenAddress, ListenerConfig},
     drain::Drain,
     net::{inherited::Inherited, listen, stream::Accepted},
+    overload::Overload,
     probe::Probes,
     proxy::{
         connections::Connections,
@@ -101,7 +102,7 @@ fn few_connections_have_a_worker_each() {
 
 #[test]
 fn the_limit_of_connections_holds_over_all_workers() {
-    let upstream = Upstream::ok();
+    let (upstream, go) = held();
     let mut settings = settings();
     settings.limits.max_connections = 4;
     let first = published(&[("app", &short(&upstream))]);
@@ -109,20 +110,16 @@ fn the_limit_of_connections_holds_over_all_workers() {
     let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
     for client in &mut clients {
         client.send(GET);
-        assert_eq!(client.reply().text(), "ok");
+        upstream.request();
     }
-    let mut late: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
-    late.iter_mut().for_each(|client| client.send(GET));
-    for _ in 0..20 {
-        for client in &mut clients {
-            client.send(GET);
-            assert_eq!(client.reply().text(), "ok");
-        }
+    for _ in 0..4 {
+        let mut late = gateway.connect();
+        late.send(GET);
+        assert_eq!(late.reply().status(), 503);
     }
-    // A worker looks before it waits for a connection, so each may have one more.
-    assert!(gateway.stats.connections() <= 6, "{}", gateway.stats.connections());
-    drop(clients);
-    assert!(late.iter_mut().all(|client| client.reply().text() == "ok"));
+    assert_eq!(gateway.stats.connections(), 4);
+    clients.iter().for_each(|_| go.send(()).unwrap());
+    assert!(clients.iter_mut().all(|client| client.reply().text() == "ok"));
 }
 
 /// Every connection that the kernel has let in is answered, whichever worker it was on its way to when the drain began.
@@ -181,6 +178,7 @@ fn first_of_two(
         access: AccessLog::off(),
         endpoints: Arc::new(Endpoints::new()),
         probes: Probes::default(),
+        overload: Overload::default(),
         limits: Arc::new(Limits::default()),
         workers: 2,
         heartbeat: Heartbeats::new(2).of(0),

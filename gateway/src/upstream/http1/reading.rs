@@ -11,10 +11,11 @@ use super::{
     fault::{Fault, Flaw},
     head::{self, Ending, Finder, Head, MAX_FIELDS},
 };
+use crate::net::buffers;
 
-/// The longest head of an answer, in bytes. Source: well above what servers send (some send 64 KiB of cookies and policies
-/// in all seriousness), and a bound for what an app can have a worker hold before its answer is one.
-pub(super) const MAX_HEAD_BYTES: usize = 256 << 10;
+/// The longest head of an answer, in bytes. Source: as long as a request's may be by default (`limits.header_bytes`), and a
+/// bound for what an app can have a worker hold before its answer is one.
+pub(super) const MAX_HEAD_BYTES: usize = buffers::UPSTREAM;
 /// Trailers, in bytes. Source: hyper's limit.
 const MAX_TRAILER_BYTES: usize = 16 << 10;
 

@@ -45,6 +45,12 @@ impl Spare {
         self.headers.take()
     }
 
+    /// Keeps nothing.
+    pub(crate) fn give_back(&self) {
+        self.buffers.take();
+        self.headers.take();
+    }
+
     /// Keeps the memory of a request's fields for an answer's.
     pub(crate) fn recycle(&self, mut headers: HeaderMap) {
         headers.clear();
