@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use metrics::{Gauge, gauge};
 
 use super::{
-    Overload,
+    Overload, connection_bytes,
     levels::{Level, Levels, Readings, Share, Standing, Thresholds},
     meter::Meter,
 };
@@ -102,7 +102,11 @@ impl Run {
         let places = config.limits.max_connections as u64;
         let connections = Share { used: (self.sources.connections)(), of: places };
         let readings = Readings { connections, ..self.meter.read() };
-        let thresholds = Thresholds { soft: config.overload.soft_percent, hard: config.overload.hard_percent };
+        let thresholds = Thresholds {
+            soft: config.overload.soft_percent,
+            hard: config.overload.hard_percent,
+            connection_bytes: connection_bytes(&config.limits),
+        };
         let judged = self.levels.step(clock::now().monotonic, &readings, thresholds);
         let standing = if config.overload.enabled { judged } else { Standing::default() };
         drop(config);
