@@ -23,7 +23,7 @@ use crate::{clock, config::Config, telemetry::names};
 /// From one reading to the next. A reading takes less than 0.2 ms (/proc/PID/task/TID/schedstat, without optimisation).
 const CALM: Duration = Duration::from_millis(250);
 /// The same while memory is near a level: in this time two cores that do nothing else fill a few megabytes of
-/// buffers (tests/process/overload.rs: with level hard at 72 of 80 MiB the peak was 72).
+/// buffers (tests/process/overload.rs: with level hard at 72 of 80 MiB the peak was 73).
 const TENSE: Duration = Duration::from_millis(20);
 /// So many percent below level soft is near.
 const NEAR: u32 = 40;
