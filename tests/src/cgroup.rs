@@ -48,11 +48,9 @@ impl MemoryGroup {
         let group = Self { folder, files };
         let limit = group.folder.join(files.limit);
         fs::write(&limit, bytes.to_string()).map_err(|error| failed(&limit, error))?;
-        for swap in ["memory.memsw.limit_in_bytes", "memory.swap.max"] {
+        for (swap, most) in [("memory.memsw.limit_in_bytes", bytes), ("memory.swap.max", 0)] {
             // ignored: where swap is not counted there is no such file.
-            let _ = fs::OpenOptions::new().write(true).open(group.folder.join(swap)).and_then(|mut file| {
-                io::Write::write_all(&mut file, if swap == "memory.swap.max" { b"0" } else { &[] })
-            });
+            let _ = fs::write(group.folder.join(swap), most.to_string());
         }
         Ok(group)
     }

@@ -79,6 +79,8 @@ pub struct Thresholds {
     pub soft: u32,
     /// Level hard; above `soft`.
     pub hard: u32,
+    /// The most that one connection of a client can hold, in bytes.
+    pub connection_bytes: u64,
 }
 
 /// Where the levels of one resource begin, and how far below that they end, in percent.
@@ -113,7 +115,8 @@ struct Track {
 impl Levels {
     /// The standing after `readings` at `now`, a monotonic time.
     pub fn step(&mut self, now: Duration, readings: &Readings, thresholds: Thresholds) -> Standing {
-        let memory = Rule { soft: thresholds.soft, hard: Some(thresholds.hard), gap: MEMORY_GAP };
+        let hard = readings.is_crowded(thresholds.connection_bytes).then_some(thresholds.hard);
+        let memory = Rule { soft: thresholds.soft, hard, gap: MEMORY_GAP };
         let rules = [memory, DESCRIPTORS, STALLS, CONNECTIONS];
         for ((track, share), rule) in self.0.iter_mut().zip(readings.shares()).zip(rules) {
             track.step(now, share, rule);
@@ -170,6 +173,14 @@ impl Share {
 }
 
 impl Readings {
+    /// True when the connections that are there could still fill what is left of the memory. If they cannot, refusing work
+    /// would help nobody: it is the table, say, that takes most of the memory, and a gateway that refused everything for
+    /// that would never serve again. So few connections are served, and as many as would be too much are not.
+    fn is_crowded(&self, connection_bytes: u64) -> bool {
+        let left = self.memory.of.saturating_sub(self.memory.used);
+        self.connections.used.saturating_mul(connection_bytes) >= left
+    }
+
     fn shares(&self) -> [Share; 4] {
         [self.memory, self.descriptors, self.stalls, self.connections]
     }
@@ -245,10 +256,22 @@ mod tests {
 
     use super::*;
 
-    const THRESHOLDS: Thresholds = Thresholds { soft: 80, hard: 90 };
+    const THRESHOLDS: Thresholds = Thresholds { soft: 80, hard: 90, connection_bytes: 2 };
 
+    /// With connections that can fill 20 % more.
     fn memory(percent: u64) -> Readings {
-        Readings { memory: Share { used: percent, of: 100 }, ..Readings::default() }
+        let (memory, connections) = (Share { used: percent, of: 100 }, Share { used: 10, of: 1000 });
+        Readings { memory, connections, ..Readings::default() }
+    }
+
+    #[test]
+    fn memory_that_the_connections_cannot_use_up_is_no_reason_to_refuse_them() {
+        let few = |used| Readings { connections: Share { used, of: 1000 }, ..memory(92) };
+        let level = |readings| Levels::default().step(millis(0), &readings, THRESHOLDS).level;
+        assert_eq!((level(few(0)), level(few(3)), level(few(4))), (Level::Soft, Level::Soft, Level::Hard));
+        let mut levels = Levels::default();
+        levels.step(millis(0), &few(100), THRESHOLDS);
+        assert_eq!(levels.step(DWELL, &few(3), THRESHOLDS).level, Level::Soft);
     }
 
     fn millis(at: u64) -> Duration {

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use metrics::{Gauge, gauge};
 
 use super::{
-    Overload,
+    Overload, connection_bytes,
     levels::{Level, Levels, Readings, Share, Standing, Thresholds},
     meter::Meter,
 };
@@ -23,7 +23,7 @@ use crate::{clock, config::Config, telemetry::names};
 /// From one reading to the next. A reading takes less than 0.2 ms (/proc/PID/task/TID/schedstat, without optimisation).
 const CALM: Duration = Duration::from_millis(250);
 /// The same while memory is near a level: in this time two cores that do nothing else fill a few megabytes of
-/// buffers (tests/process/overload.rs: with level hard at 72 of 80 MiB the peak was 72).
+/// buffers (tests/process/overload.rs: with level hard at 72 of 80 MiB the peak was 73).
 const TENSE: Duration = Duration::from_millis(20);
 /// So many percent below level soft is near.
 const NEAR: u32 = 40;
@@ -102,7 +102,11 @@ impl Run {
         let places = config.limits.max_connections as u64;
         let connections = Share { used: (self.sources.connections)(), of: places };
         let readings = Readings { connections, ..self.meter.read() };
-        let thresholds = Thresholds { soft: config.overload.soft_percent, hard: config.overload.hard_percent };
+        let thresholds = Thresholds {
+            soft: config.overload.soft_percent,
+            hard: config.overload.hard_percent,
+            connection_bytes: connection_bytes(&config.limits),
+        };
         let judged = self.levels.step(clock::now().monotonic, &readings, thresholds);
         let standing = if config.overload.enabled { judged } else { Standing::default() };
         drop(config);

@@ -169,6 +169,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_in_which_nobody_waits_is_not_counted() {
         let mut pace = Pace::new(Rate::new(240, WINDOW));
+        assert!(waits(&mut pace, WINDOW / 4).await);
         for _ in 0..100 {
             pace.passed(1);
             tokio::time::advance(WINDOW).await;
