@@ -7,11 +7,14 @@
 mod bind;
 mod boot;
 mod control;
+mod descriptor_store;
 mod descriptors;
 mod lifecycle;
 mod log_level;
 mod notify;
+mod notify_socket;
 mod panics;
+mod passed;
 mod reload;
 
 use std::process::ExitCode;

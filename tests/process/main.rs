@@ -15,6 +15,7 @@ mod poison;
 mod real_programs;
 mod sockets;
 mod steer;
+mod systemd;
 mod table;
 
 use holdgate_tests::{backend::Backend, gateway, orchestrator::Orchestrator};

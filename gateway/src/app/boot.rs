@@ -14,10 +14,12 @@ use tokio::sync::{Semaphore, watch};
 use super::{
     bind::{self, Bound},
     control::Control,
+    descriptor_store::DescriptorStore,
     descriptors,
     lifecycle::{Parts, Process},
     log_level::Levels,
     panics,
+    passed::Passed,
 };
 use crate::{
     admin::{self, Listening, Progress, Stall},
@@ -25,7 +27,7 @@ use crate::{
     clock,
     config::{self, Config},
     drain::Drain,
-    net::{inherited::Inherited, options},
+    net::options,
     probe::Probes,
     proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
     readiness::Readiness,
@@ -52,11 +54,13 @@ struct Base {
 /// # Errors
 /// When the configuration is bad (exit code 78), or something cannot be started (1).
 pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
+    let mut passed = Passed::take();
     let base = Base::load(global)?;
     let (updater, reader) = restore(&base.config.load())?;
-    let bound = bind::all(&base.config.load(), &mut Inherited::default())?;
+    let bound = bind::all(&base.config.load(), &mut passed.sockets)?;
     log_bound(&bound)?;
-    serve(base, updater, reader, bound)?.live()
+    let kept = DescriptorStore::settle(passed, &bound.listeners);
+    serve(base, updater, reader, bound)?.live(kept)
 }
 
 impl Base {

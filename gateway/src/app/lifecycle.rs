@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use super::{
+    descriptor_store::DescriptorStore,
     log_level::Levels,
     notify::{self, Notifier},
     reload,
@@ -85,11 +86,14 @@ impl Process {
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub(super) fn live(mut self) -> anyhow::Result<ExitCode> {
+    pub(super) fn live(mut self, mut kept: DescriptorStore) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let code = runtime.block_on(async {
             let mut stop = Stop::listen()?;
             let failure = self.until_drain(&mut stop, signal(SignalKind::hangup())?).await;
+            if stop.is_for_good {
+                kept.let_go();
+            }
             anyhow::Ok(self.end(&mut stop, failure).await)
         })?;
         // A join that was given up must not hold the process.
@@ -218,16 +222,26 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    /// SIGTERM came: no other process is to follow. Where one is, systemd is configured to send SIGINT (the unit's
+    /// `RestartKillSignal=`), and the sockets stay for it.
+    is_for_good: bool,
 }
 
 impl Stop {
     fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            is_for_good: false,
+        })
     }
 
     async fn asked(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.terminate.recv() => {
+                self.is_for_good = true;
+                "SIGTERM"
+            }
             _ = self.interrupt.recv() => "SIGINT",
         }
     }

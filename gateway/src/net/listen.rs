@@ -3,9 +3,12 @@
 use std::{
     fs, io,
     net::{IpAddr, SocketAddr, TcpListener},
-    os::unix::{
-        fs::FileTypeExt,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::{
+            fs::FileTypeExt,
+            net::{UnixListener, UnixStream},
+        },
     },
     path::Path,
     sync::Arc,
@@ -64,6 +67,15 @@ impl ListenSocket {
                 Ok((Accepted::Tcp(socket.into()), peer))
             }
             Self::Unix(listener) => Ok((Accepted::Unix(accept_with(listener, FLAGS)?.into()), None)),
+        }
+    }
+}
+
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
         }
     }
 }
