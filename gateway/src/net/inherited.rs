@@ -15,7 +15,7 @@ use rustix::{
 };
 use socket2::SockRef;
 
-use super::listen::ListenSocket;
+use super::{listen::ListenSocket, options};
 use crate::config::ListenAddress;
 
 /// Sockets to be taken.
@@ -37,7 +37,7 @@ pub enum InheritError {
 }
 
 impl Inherited {
-    /// Adds a socket, and makes it what accepting needs: nonblocking, and closed on exec.
+    /// Adds a socket, and makes it what accepting needs: nonblocking, closed on exec, and with the options of our own.
     ///
     /// # Errors
     /// When it does not listen, or on no address that a listener can have; it is closed then.
@@ -47,7 +47,10 @@ impl Inherited {
         socket.set_nonblocking(true)?;
         socket.set_cloexec(true)?;
         let socket = match address {
-            ListenAddress::Tcp(_) => ListenSocket::Tcp(descriptor.into()),
+            ListenAddress::Tcp(address) => {
+                options::handed_on(&socket, address)?;
+                ListenSocket::Tcp(descriptor.into())
+            }
             ListenAddress::Unix(_) => ListenSocket::Unix(descriptor.into()),
         };
         Ok(&self.0.push_mut((address, socket)).0)

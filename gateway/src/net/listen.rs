@@ -149,8 +149,11 @@ fn complete(mut sockets: Vec<ListenSocket>, address: &ListenAddress, workers: us
     let shared = sockets.len();
     for missing in 0..workers.saturating_sub(shared) {
         let socket = match (address, sockets.get(missing % shared)) {
-            (ListenAddress::Tcp(address), Some(ListenSocket::Tcp(first))) if SockRef::from(first).reuse_port()? => {
-                ListenSocket::Tcp(listen_tcp(*address)?)
+            (ListenAddress::Tcp(address), Some(first @ ListenSocket::Tcp(_)))
+                if SockRef::from(first).reuse_port()? =>
+            {
+                // One of another user's group, a socket unit's of root, cannot be joined (socket(7)), but shared.
+                listen_tcp(*address).map(ListenSocket::Tcp).or_else(|_| first.duplicate())?
             }
             (_, Some(first)) => first.duplicate()?,
             (_, None) => return Err(io::ErrorKind::NotFound.into()),
