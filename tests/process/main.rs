@@ -17,6 +17,7 @@ mod sockets;
 mod steer;
 mod systemd;
 mod table;
+mod unit;
 
 use holdgate_tests::{backend::Backend, gateway, orchestrator::Orchestrator};
 

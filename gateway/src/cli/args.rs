@@ -48,6 +48,8 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Have the running gateway take up a changed configuration, and say what came of it
+    Reload(ReloadArgs),
     /// Make the running gateway stop accepting, finish its requests and exit
     Drain(DrainArgs),
     /// Run a small orchestrator, two apps and the gateway in one process on loopback, and say what to try
@@ -88,6 +90,12 @@ pub struct PreflightArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// For a service manager: no more than whether a start has something to serve from, and quickly
+    #[arg(long, conflicts_with_all = ["strict", "json"])]
+    pub before_start: bool,
+    /// With --before-start: do not refuse where this file exists
+    #[arg(long, value_name = "FILE", requires = "before_start")]
+    pub unless_exists: Option<PathBuf>,
     /// Where the running gateway is asked.
     #[command(flatten)]
     pub client: ClientArgs,
@@ -296,6 +304,14 @@ pub struct ConfigShowArgs {
     pub json: bool,
 }
 
+/// `holdgate reload`
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReloadArgs {
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
 /// `holdgate drain`
 #[derive(Args, Clone, Debug, Default)]
 pub struct DrainArgs {
@@ -369,7 +385,7 @@ mod tests {
 
     #[test]
     fn every_command_is_understood_and_nothing_else() {
-        let lines = "run|check --table f|preflight --strict --json|status --json --watch --admin unix:/x|table show|\
+        let lines = "run|check --table f|preflight --strict --json|preflight --before-start --unless-exists f|reload|status --json --watch --admin unix:/x|table show|\
                      table show --held --after a --limit 5|table approve --generation 7|table approve --epoch e|table history|\
                      table diff|table diff 3|table diff 3 4 --epoch e --limit 9|table export|table export f|table import f|\
                      table rollback 7 --epoch e|table unpin|state verify --json|state repair --dry-run --state-dir d|config schema|config show --json|drain|demo|orchestrator --apps d --control|\

@@ -13,6 +13,7 @@ pub mod generations;
 pub mod man;
 pub mod orchestrator;
 pub mod preflight;
+pub mod reload;
 pub mod state;
 pub mod status;
 pub mod table;
@@ -72,6 +73,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::State(StateCommand::Repair(args)) => state::repair(global, args),
         Command::Config(ConfigCommand::Schema) => config_cmd::schema(),
         Command::Config(ConfigCommand::Show(args)) => config_cmd::show(global, args),
+        Command::Reload(args) => reload::run(global, args),
         Command::Drain(args) => drain::run(global, args),
         Command::Orchestrator(args) => orchestrator::run(args),
         Command::Completions(args) => completions::run(args),
