@@ -105,6 +105,7 @@ impl Updater {
             self.gate.denial().map(|why| ShutReason::NotReady(why.into()))
         };
         match reason {
+            _ if self.store.is_away() => Err(Rejection::Away),
             _ if self.state.meta.pin.is_some() => Err(Rejection::Pinned),
             Some(reason) => Err(Rejection::GateShut(reason)),
             None => Ok(()),
