@@ -27,7 +27,7 @@ use crate::{
     drain::Drain,
     net::{inherited::Inherited, options},
     probe::Probes,
-    proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
+    proxy::{Heartbeats, ListenerStats, Proving, Settings, Workers, WorkersStart},
     readiness::Readiness,
     telemetry::{self, access::AccessLog, logging, metrics::Exposition},
     updates::Updates,
@@ -145,6 +145,7 @@ fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::
         access: access.clone(),
         endpoints: Arc::clone(&base.endpoints),
         probes: base.probes.clone(),
+        proving: Proving::default(),
     })
     .context("the workers cannot be started")?;
     let admin = admin::start(bound.admin, context(&base, &reader, &updates, &workers));

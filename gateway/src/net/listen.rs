@@ -3,9 +3,12 @@
 use std::{
     fs, io,
     net::{IpAddr, SocketAddr, TcpListener},
-    os::unix::{
-        fs::FileTypeExt,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::FileTypeExt,
+            net::{UnixListener, UnixStream},
+        },
     },
     path::Path,
     sync::Arc,
@@ -46,6 +49,15 @@ impl ListenSocket {
         match self {
             Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
             Self::Unix(listener) => listener.try_clone().map(Self::Unix),
+        }
+    }
+
+    /// Its descriptor, for another process.
+    #[must_use]
+    pub fn into_descriptor(self) -> OwnedFd {
+        match self {
+            Self::Tcp(listener) => listener.into(),
+            Self::Unix(listener) => listener.into(),
         }
     }
 
@@ -108,7 +120,7 @@ pub fn bind(config: &ListenerConfig, workers: usize, inherited: &mut Inherited) 
     let name = Arc::from(config.name.as_str());
     let workers = workers.max(1);
     let bound = match (inherited.take(&config.address), &config.address) {
-        (there, address) if !there.is_empty() => complete(there, address, workers),
+        (there, address) if !there.is_empty() => complete(there, address, workers, !inherited.are_in_use()),
         (_, ListenAddress::Tcp(address)) => bind_tcp(*address, workers),
         (_, ListenAddress::Unix(path)) => bind_unix(path, workers),
     };
@@ -131,13 +143,20 @@ fn bind_error(config: &ListenerConfig, source: io::Error) -> BindError {
 
 type Bound = (ListenAddress, Vec<ListenSocket>);
 
-/// Adds to inherited sockets what they are short of: TCP sockets of their own where those that are there allow it, else
-/// duplicates, which share a backlog.
-fn complete(mut sockets: Vec<ListenSocket>, address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+/// Adds to inherited sockets what they are short of: TCP sockets of their own where `may_bind` and those that are there allow
+/// it, else duplicates, which share a backlog.
+fn complete(
+    mut sockets: Vec<ListenSocket>,
+    address: &ListenAddress,
+    workers: usize,
+    may_bind: bool,
+) -> io::Result<Bound> {
     let shared = sockets.len();
     for missing in 0..workers.saturating_sub(shared) {
         let socket = match (address, sockets.get(missing % shared)) {
-            (ListenAddress::Tcp(address), Some(ListenSocket::Tcp(first))) if SockRef::from(first).reuse_port()? => {
+            (ListenAddress::Tcp(address), Some(ListenSocket::Tcp(first)))
+                if may_bind && SockRef::from(first).reuse_port()? =>
+            {
                 ListenSocket::Tcp(listen_tcp(*address)?)
             }
             (_, Some(first)) => first.duplicate()?,
@@ -188,7 +207,7 @@ fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     socket.listen(options::BACKLOG)?;
     socket.set_nonblocking(true)?;
-    complete(vec![ListenSocket::Unix(socket.into())], &ListenAddress::Unix(path.to_owned()), workers)
+    complete(vec![ListenSocket::Unix(socket.into())], &ListenAddress::Unix(path.to_owned()), workers, true)
 }
 
 /// Removes the socket file of a process that is gone. One that is listened on stays, and so does any other file.
