@@ -16,6 +16,10 @@ mod real_programs;
 mod sockets;
 mod steer;
 mod table;
+mod takeover;
+mod takeover_failures;
+mod takeover_script;
+mod takeover_traffic;
 
 use holdgate_tests::{backend::Backend, gateway, orchestrator::Orchestrator};
 
