@@ -21,7 +21,7 @@ pub fn write(out: &mut dyn Write, sequence: u64, state: &State, base: &Base) -> 
     write_with(out, sequence, state, base, &[])
 }
 
-/// As [`write`], with something beside the state that is to come back as it is (up to a block of it).
+/// As [`write()`], with something beside the state that is to come back as it is (up to a block of it).
 ///
 /// # Errors
 /// What the system says.

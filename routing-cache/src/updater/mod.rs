@@ -10,6 +10,7 @@
 //! - What was *received* stands apart from what is *served* ([`crate::state::Received`]), so apps that are held, invalid,
 //!   stale or refused make nobody ask for the table again.
 
+mod arrival;
 mod carry;
 mod draft;
 mod handover;

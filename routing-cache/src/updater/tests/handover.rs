@@ -12,9 +12,10 @@ use super::rig::*;
 use crate::{
     codec::tests::{Memory, told},
     disk::{
-        Disk,
+        Disk, Opened,
         sim::{Failure, SimDisk},
     },
+    gate::Observation,
     live::Source,
     model::Generation,
     snapshot::Fault,
@@ -423,6 +424,33 @@ fn the_run_of_who_regains_its_folder_goes_on() {
     published(rig.delta(&server));
     let again = rig.restarted().restarted().restarted();
     assert_eq!((again.endpoints("app-1"), &again.boot.poisoned), (2, &None), "two of its own have died");
+}
+
+#[test]
+fn on_a_real_disk_the_lock_passes_from_one_to_the_other_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let booted = Updater::boot(config(), folder.path(), at(1_000_000)).unwrap();
+    let (mut old, mut server) = (booted.0, Server::with_apps(5));
+    old.observe(Observation::Ready, at(1_000_000));
+    published(old.offer_snapshot(server.snapshot(), at(1_000_000)));
+    (1..8).for_each(|second| old.observe(Observation::Ready, at(1_000_000 + second * 1000)));
+    server.put("app-1", plain(1, 2, 2));
+    published(old.offer_snapshot(server.snapshot(), at(1_007_000)));
+    let mut file = tempfile::tempfile().unwrap();
+    old.image().write(&mut file).unwrap();
+    let mut image = Opened::new(file).unwrap();
+    let (mut next, reader) = Updater::receive(config(), &mut image, folder.path(), at(1_000_000)).unwrap();
+    assert!(matches!(next.claim(at(1_000_000)), Err(ClaimError::Locked { pid: Some(_) })));
+    old.release();
+    assert!(next.claim(at(1_000_000)).unwrap().goes_on);
+    assert!(matches!(old.regain(), Regained::Locked { .. }));
+    assert!(!old.retry_save(at(1_005_000)));
+    drop(next);
+    assert!(old.retry_save(at(1_010_000)));
+    drop(old);
+    let (_, again, report) = Updater::boot(config(), folder.path(), at(2_000_000)).unwrap();
+    assert_eq!(again.load().table.digest(), reader.load().table.digest());
+    assert_eq!((report.damaged.len(), report.lost), (0, false));
 }
 
 /// What happens between the release and the end of a claim. True when it had so many operations.
