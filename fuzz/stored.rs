@@ -65,7 +65,7 @@ fn read_snapshot(bytes: &[u8]) -> Option<Snapshot> {
 }
 
 fn same_when_written(snapshot: &Snapshot) {
-    let Snapshot { sequence, state } = snapshot;
+    let Snapshot { sequence, state, .. } = snapshot;
     let mut out = Vec::new();
     let written = snapshot::write(&mut out, *sequence, state, state.table.base()).expect("memory takes all");
     assert_eq!(written, out.len() as u64);
@@ -75,7 +75,7 @@ fn same_when_written(snapshot: &Snapshot) {
 
 /// All of it, in words; apps are looked for by what they are found by.
 fn told(snapshot: &Snapshot) -> String {
-    let Snapshot { sequence, state } = snapshot;
+    let Snapshot { sequence, state, .. } = snapshot;
     for app in state.table.iter().take(100) {
         let _ = (state.table.app(app.id()), app.hosts().next().map(|host| state.table.find_app(host.name).is_some()));
     }

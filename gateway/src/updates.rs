@@ -7,6 +7,7 @@
 //! it is. A compaction runs on a thread of its own, one at a time; one that breaks costs nothing but its time.
 
 mod compactor;
+mod handover;
 mod pages;
 mod record;
 #[cfg(test)]
@@ -14,7 +15,15 @@ mod tests;
 mod usage;
 mod worker;
 
-use std::{io, path::Path, sync::Arc, thread};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use arc_swap::ArcSwap;
 use routing_cache::{
@@ -32,8 +41,11 @@ use crate::{
     clock,
     priority::{self, stand_back},
 };
+use handover::Halt;
 use usage::Usage;
 use worker::Worker;
+
+pub use handover::{ImageError, NoLonger, Received, Suspended};
 
 /// Jobs that wait at most; whoever brings one more waits. There are three callers (state poll, table request, admin),
 /// each with one job at a time.
@@ -52,11 +64,13 @@ pub struct Updates {
 struct Shared {
     report: ArcSwap<Report>,
     sizes: ArcSwap<Sizes>,
+    /// The table is another process's.
+    handed_over: AtomicBool,
 }
 
-/// The updater's thread has ended (it panicked): the table stays as it is.
+/// The updater's thread has ended (it panicked), or another process has the table now: here it stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the updater's thread has ended")]
+#[error("the updater has ended")]
 pub struct UpdaterGone;
 
 /// What the gate and the position say now, for the subscription to decide what to ask for.
@@ -82,11 +96,21 @@ impl Updates {
     /// # Errors
     /// When the system gives no thread or no timer.
     pub fn start(updater: Updater, reader: Reader, state_dir: &Path) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        Self::start_with(updater, reader, state_dir, None)
+    }
+
+    fn start_with(
+        updater: Updater,
+        reader: Reader,
+        state_dir: &Path,
+        halt: Option<Halt>,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let archive = updater.archive();
         let usage = Usage::new(updater.config().limits, reader, state_dir.to_owned());
-        let worker = Worker::new(updater, usage, clock::now());
+        let mut worker = Worker::new(updater, usage, clock::now());
+        worker.halt = halt;
         let updates = Self { jobs, shared: Arc::clone(&worker.shared), archive };
         let run = move || {
             stand_back(priority::CONTROL);
@@ -240,6 +264,12 @@ impl Updates {
     #[must_use]
     pub fn sizes(&self) -> Arc<Sizes> {
         self.shared.sizes.load_full()
+    }
+
+    /// Whether another process has the table now: nothing is changed here any more.
+    #[must_use]
+    pub fn handed_over(&self) -> bool {
+        self.shared.handed_over.load(Ordering::Relaxed)
     }
 
     /// The generations on disk, read without the updater's thread. Reading one may take a while.

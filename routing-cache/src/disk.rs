@@ -6,6 +6,7 @@
 //! A durable file is made in this order: [`Disk::create`], write, [`StagedFile::sync`], [`Disk::rename`],
 //! [`Disk::sync_folder`]. Nothing before the last of them survives a power cut for sure.
 
+mod opened;
 mod real;
 pub mod sim;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::{fmt::Debug, io, path::Path};
 
 use bytes::Bytes;
 
+pub use opened::Opened;
 pub use real::RealDisk;
 
 /// The file in a folder whose lock is the folder's; it holds the pid of who has it.
@@ -127,7 +129,7 @@ pub trait StagedFile: io::Write + Send {
 }
 
 /// A folder's lock, while it is held.
-pub trait Lock: Debug + Send {
+pub trait Lock: Debug + Send + Sync {
     /// False when the lock no longer guards the folder that has its name now: the folder, or the lock's file, was
     /// removed since.
     fn is_in_place(&self) -> bool;

@@ -21,7 +21,7 @@ mod tests;
 
 use crate::{
     codec::{HEADER_BYTES, Malformed, Reader, header, read_change, write_change},
-    state::Change,
+    state::{Change, Op},
 };
 
 pub use scan::{Frame, Scanner, SegmentError};
@@ -34,6 +34,9 @@ const VERSION: u8 = 1;
 const FRAME: [u8; 4] = [0xff, b'H', 0xfe, b'F'];
 /// Bytes of a frame before its payload: magic, length, sequence number, checksum.
 const FRAME_HEAD: usize = 4 + 4 + 8 + 4;
+/// Room for a change without its steps, and for a step, in bytes. More is taken where it is needed.
+const CHANGE_BYTES: usize = 1 << 10;
+const OP_BYTES: usize = 64;
 
 /// The largest change, in bytes as written. A changes answer of the default limit (8 MiB) makes at most a little more than
 /// its own size; what is larger is saved as a whole snapshot.
@@ -54,9 +57,10 @@ pub fn segment_header() -> Vec<u8> {
 /// # Errors
 /// When the change is too large.
 pub fn encode(sequence: u64, change: &Change) -> Result<Vec<u8>, u64> {
-    let mut payload = Vec::new();
-    write_change(&mut payload, change);
-    encode_payload(sequence, &payload)
+    let mut out = Vec::with_capacity(2 * (FRAME_HEAD + room_for(change)));
+    out.resize(FRAME_HEAD, 0);
+    write_change(&mut out, change);
+    twice(sequence, out)
 }
 
 /// As [`encode`], of a payload that was read from a frame.
@@ -64,16 +68,31 @@ pub fn encode(sequence: u64, change: &Change) -> Result<Vec<u8>, u64> {
 /// # Errors
 /// When it is too large.
 pub fn encode_payload(sequence: u64, payload: &[u8]) -> Result<Vec<u8>, u64> {
+    let mut out = Vec::with_capacity(2 * (FRAME_HEAD + payload.len()));
+    out.resize(FRAME_HEAD, 0);
+    out.extend_from_slice(payload);
+    twice(sequence, out)
+}
+
+/// Bytes that a change takes, roughly: with room for two of it nothing is moved while it is written.
+fn room_for(change: &Change) -> usize {
+    let op = |op: &Op| match op {
+        Op::Put(app) => app.get().as_bytes().len() + OP_BYTES / 2,
+        _ => OP_BYTES,
+    };
+    CHANGE_BYTES + change.ops.iter().map(op).sum::<usize>()
+}
+
+/// A frame, twice, of a payload that stands after the room for the frame's head.
+fn twice(sequence: u64, mut out: Vec<u8>) -> Result<Vec<u8>, u64> {
+    let payload = out.get(FRAME_HEAD..).unwrap_or_default();
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_CHANGE_BYTES);
     let length = length.ok_or(payload.len() as u64)?.to_le_bytes();
     let sequence = sequence.to_le_bytes();
     let checksum = checksum(&length, &sequence, payload).to_le_bytes();
-    let mut out = Vec::with_capacity(2 * (FRAME_HEAD + payload.len()));
-    for _ in 0..2 {
-        for part in [&FRAME[..], &length, &sequence, &checksum, payload] {
-            out.extend_from_slice(part);
-        }
-    }
+    let head = [&FRAME[..], &length, &sequence, &checksum].concat();
+    out.iter_mut().zip(head).for_each(|(byte, is)| *byte = is);
+    out.extend_from_within(..);
     Ok(out)
 }
 

@@ -26,8 +26,8 @@ use crate::state::State;
 
 pub use error::{Block, Fault, ReadError, SnapshotError};
 pub use head::Head;
-pub use read::{check, check_each, read, read_head};
-pub use write::write;
+pub use read::{check, check_each, read, read_head, read_if};
+pub use write::{write, write_with};
 
 /// A whole state, and the sequence number of the last change in it.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub sequence: u64,
     /// The state.
     pub state: State,
+    /// What a process hands on beside its state, as [`write_with`] was given it; nothing in what the store keeps.
+    pub beside: Vec<u8>,
 }
 
 /// The first bytes of every snapshot. The high bit and the line end make a transfer as text show (as in PNG).
@@ -63,5 +65,7 @@ const KIND_DIFFERENCES: u8 = 6;
 const KIND_TOMBSTONES: u8 = 7;
 /// From here on, but for the footer, a reader may pass over kinds it does not know.
 const KIND_OPTIONAL: u8 = 0x80;
+/// What a process hands on beside its state; once at most, and only in what is handed from one process to another.
+const KIND_BESIDE: u8 = 0x90;
 /// The footer; it comes last, once.
 const KIND_FOOTER: u8 = 0xff;

@@ -33,6 +33,7 @@ mod archive;
 mod boot;
 mod compact;
 mod folder;
+mod handover;
 mod inspect;
 mod kinds;
 mod known;
@@ -46,7 +47,10 @@ mod tests;
 mod thin;
 mod write;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use crate::{
     disk::{Disk, Lock},
@@ -57,6 +61,7 @@ use crate::{
 
 pub use archive::Archive;
 pub use compact::{Compacted, Compaction};
+pub use handover::{Image, Regained, TakenUp};
 pub use inspect::{inspect, repair};
 pub use kinds::{
     Boot, Damage, Deed, FileKind, FileReport, FileState, Inspection, Kept, LoadError, OpenError, PoisonRules, Poisoned,
@@ -64,6 +69,7 @@ pub use kinds::{
 };
 
 use folder::Folder;
+use handover::Away;
 use known::Known;
 use runs::{Mark, Runs};
 use write::{Pending, Segment};
@@ -75,7 +81,12 @@ const KEPT: usize = 4;
 #[derive(Debug)]
 pub struct Store {
     folder: Folder,
-    lock: Option<Box<dyn Lock>>,
+    /// Shared with a compaction that is under way: who writes into the folder holds its lock.
+    lock: Option<Arc<dyn Lock>>,
+    /// The folder is another process's for now.
+    away: Option<Away>,
+    /// Tells a compaction that is under way to leave off.
+    given_away: Arc<AtomicBool>,
     unwritable: Option<String>,
     /// How often the lock was taken: a compaction that was begun under another one is not put in its place.
     claims: u64,
@@ -193,7 +204,7 @@ impl Store {
         let due = self.journal_bytes >= self.compact_at
             || (overlaid && self.journal_bytes > 0)
             || (self.sole && self.is_followed() && !self.behind);
-        due && self.compacting.is_none() && !self.needs_whole
+        due && self.compacting.is_none() && !self.needs_whole && self.away.is_none()
     }
 
     /// Whether damage to one file would cost the table: there is one snapshot that leads to it, and no change after it, by
@@ -201,7 +212,7 @@ impl Store {
     #[must_use]
     pub fn lacks_a_second(&self) -> bool {
         let idle = self.compacting.is_none() && !self.needs_whole && !self.behind && self.unwritable.is_none();
-        self.sole && !self.is_followed() && idle
+        self.sole && !self.is_followed() && idle && self.away.is_none()
     }
 
     /// Whether a change follows on the newest snapshot: a second one would have a number of its own.
@@ -278,7 +289,7 @@ impl Store {
     fn noted<T>(&mut self, result: Result<T, SaveError>) -> Result<T, SaveError> {
         match &result {
             Ok(_) => self.unwritable = None,
-            Err(SaveError::NeedsWhole | SaveError::TooLarge { .. }) => {}
+            Err(SaveError::NeedsWhole | SaveError::TooLarge { .. } | SaveError::Away) => {}
             Err(error) => self.unwritable = Some(error.to_string()),
         }
         result

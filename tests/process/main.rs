@@ -17,6 +17,10 @@ mod sockets;
 mod steer;
 mod systemd;
 mod table;
+mod takeover;
+mod takeover_failures;
+mod takeover_script;
+mod takeover_traffic;
 mod unit;
 
 use holdgate_tests::{backend::Backend, gateway, orchestrator::Orchestrator};

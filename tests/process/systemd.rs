@@ -120,7 +120,7 @@ fn a_client_waits_in_the_backlog_while_the_gateway_is_killed_and_started_again()
     let mut manager = Manager::of(&mut gateway);
     gateway.start();
     manager.until("READY=1");
-    let name = format!("web@{}", gateway.web.to_string().replace(':', "_"));
+    let name = format!("listener@{}", gateway.web.to_string().replace(':', "_"));
     assert_eq!(manager.names(), [&name; 3]);
     gateway.until_status("a save", |s| s["table"]["saved"]["generation"].as_u64() > Some(0));
     for _ in 0..3 {
@@ -170,7 +170,7 @@ fn a_socket_that_no_listener_wants_any_more_is_closed_and_removed() {
     manager.pass(&mut gateway, "");
     gateway.start();
     manager.until("READY=1");
-    assert_eq!(manager.names(), [&format!("web@{}", new.to_string().replace(':', "_")); 2]);
+    assert_eq!(manager.names(), [&format!("listener@{}", new.to_string().replace(':', "_")); 2]);
     assert_eq!(http::get(new, &hosts[0], "/").expect("an answer").status, 200);
     assert!(Connection::open(old).is_err(), "nobody listens at the old address");
     assert!(gateway.log().contains("no listener is there"), "{}", gateway.log());

@@ -14,12 +14,14 @@ def free_port():
 
 
 class Backend:
-    """Answers every request with 'served'."""
+    """Answers every request with 'served', `/slow` after a while."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
+            if self.path == "/slow":
+                time.sleep(1.5)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(200)
             self.send_header("Content-Length", "6")
@@ -44,13 +46,13 @@ class Backend:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
-def get(address, timeout=20.0, host="app.test"):
+def get(address, timeout=20.0, path="/"):
     """The status of one request over a connection of its own; `address` is a port or the path of a Unix socket."""
     unix = isinstance(address, str)
     with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as client:
         client.settimeout(timeout)
         client.connect(address if unix else ("127.0.0.1", address))
-        client.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while part := client.recv(65536):
             answer += part
@@ -64,14 +66,15 @@ class Load:
         self.port, self.asked, self.refused, self.broken, self.slowest = port, 0, [], [], 0.0
         self.going, self.lock = True, threading.Lock()
         self.clients = [threading.Thread(target=self.ask, daemon=True) for _ in range(clients)]
+        self.clients.append(threading.Thread(target=self.ask, args=("/slow",), daemon=True))
         for client in self.clients:
             client.start()
 
-    def ask(self):
+    def ask(self, path="/"):
         while self.going:
             began, failed = time.monotonic(), None
             try:
-                status = get(self.port)
+                status = get(self.port, path=path)
                 failed = None if status == 200 else (self.broken, f"status {status}")
             except ConnectionRefusedError as error:
                 failed = (self.refused, repr(error))

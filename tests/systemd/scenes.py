@@ -255,10 +255,18 @@ def a_reload_after_the_program_changed_upgrades(stage):
     stage.install()
     stage.systemctl("reload", "holdgate")
     until("systemd to follow", lambda: stage.main() not in (0, pid))
+    assert stage.show("ActiveState") == "active"
+    pid = stage.main()
+    stage.systemctl("restart", "holdgate")
     said = load.stop()
     assert not load.broken, (said, load.broken[:5])
-    assert stage.show("ActiveState") == "active"
-    stage.systemctl("restart", "holdgate")
+    stage.install()
+    stage.systemctl("reload", "holdgate")
+    assert stage.stored() == WORKERS + 1
+    load, pid = Load(stage.web), stage.main()
+    stage.systemctl("kill", "--kill-who=main", "-s", "KILL", "holdgate")
+    until("another process", lambda: stage.main() not in (0, pid) and stage.show("SubState") == "running")
+    load.stop()
     return said
 
 

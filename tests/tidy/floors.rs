@@ -39,6 +39,7 @@ pub const GATEWAY: Floors = &[
     ("updates", 2),
     ("proxy", 3),
     ("subscription", 3),
+    ("takeover", 3),
     ("admin", 3),
     ("demo", 4),
     ("cli", 5),

@@ -16,7 +16,7 @@ use gateway::{
     drain::Drain,
     net::{inherited::Inherited, listen},
     probe::Probes,
-    proxy::{Workers, WorkersStart},
+    proxy::{Proving, Workers, WorkersStart},
     telemetry::{access::AccessLog, metrics},
     upstream::registry::Endpoints,
 };
@@ -82,6 +82,7 @@ impl Gateway {
             access: AccessLog::off(),
             endpoints: Arc::new(Endpoints::new()),
             probes: Probes::default(),
+            proving: Proving::default(),
         });
         let workers = Some(workers.expect("a worker starts"));
         Self { address, drain, workers, _writer: writer }

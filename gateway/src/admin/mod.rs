@@ -59,6 +59,8 @@ pub struct Context {
     pub listeners: Vec<Listening>,
     /// The workers' progress.
     pub progress: Progress,
+    /// Counts the processes before this one that still drain.
+    pub predecessors: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The process's metrics.
     pub metrics: Exposition,
     /// The effective configuration; a reload replaces it.

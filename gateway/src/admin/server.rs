@@ -2,9 +2,14 @@
 
 use std::{
     convert::Infallible,
+    future::pending,
     io,
-    os::unix::{fs::PermissionsExt, net::UnixListener as StdUnixListener},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, net::UnixListener as StdUnixListener},
+    },
     path::Path,
+    pin::pin,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -33,7 +38,7 @@ use super::{
 };
 use crate::{
     config::ListenAddress,
-    net::{io::HyperIo, timer::TokioTimer},
+    net::{io::HyperIo, listen::ListenSocket, timer::TokioTimer},
     telemetry::metrics::Exposition,
 };
 
@@ -63,6 +68,7 @@ pub enum Socket {
 #[derive(Debug)]
 pub struct Running {
     thread: JoinHandle<()>,
+    accepting: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -81,6 +87,26 @@ impl Socket {
             Self::Unix(listener) => listener.set_nonblocking(true)?,
         }
         Ok(socket)
+    }
+
+    /// One that is bound and listens already.
+    #[must_use]
+    pub fn inherited(socket: ListenSocket) -> Self {
+        match socket {
+            ListenSocket::Tcp(listener) => Self::Tcp(listener),
+            ListenSocket::Unix(listener) => Self::Unix(listener),
+        }
+    }
+
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Into::into),
+            Self::Unix(listener) => listener.try_clone().map(Into::into),
+        }
     }
 
     /// Where it is bound, with the real port where 0 was asked for.
@@ -109,6 +135,17 @@ fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
 }
 
 impl Running {
+    /// Accepts nothing more: another process does. Connections end with what is under way on them.
+    pub fn withdraw(&self) {
+        self.accepting.cancel();
+    }
+
+    /// What [`Running::withdraw`] does, for who does not hold this.
+    #[must_use]
+    pub fn accepting(&self) -> CancellationToken {
+        self.accepting.clone()
+    }
+
     /// True once the thread is no more, which no caller has asked for.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -124,16 +161,18 @@ pub fn start(socket: Socket, context: Context) -> io::Result<Running> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
+    let accepting = CancellationToken::new();
+    let withdrawn = accepting.clone();
     let run = move || {
         runtime.block_on(async {
             tokio::select! {
-                served = serve(socket, Arc::new(context)) => log_end(&served),
+                served = serve(socket, Arc::new(context), withdrawn) => log_end(&served),
                 () = stopped.cancelled() => {}
             }
         });
     };
     let thread = std::thread::Builder::new().name("admin".into()).spawn(run)?;
-    Ok(Running { thread, _stop: stop.drop_guard() })
+    Ok(Running { thread, accepting, _stop: stop.drop_guard() })
 }
 
 fn log_end(served: &io::Result<Infallible>) {
@@ -142,18 +181,20 @@ fn log_end(served: &io::Result<Infallible>) {
     }
 }
 
-async fn serve(socket: Socket, context: Arc<Context>) -> io::Result<Infallible> {
+async fn serve(socket: Socket, context: Arc<Context>, withdrawn: CancellationToken) -> io::Result<Infallible> {
     tokio::spawn(upkeep(context.metrics.clone())); // it ends with the runtime, as every connection does
     match socket {
         Socket::Tcp(listener) => {
             let listener = TcpListener::from_std(listener)?;
-            accept(async || Ok(listener.accept().await?.0), &context).await
+            accept(async || Ok(listener.accept().await?.0), &context, &withdrawn).await?;
         }
         Socket::Unix(listener) => {
             let listener = UnixListener::from_std(listener)?;
-            accept(async || Ok(listener.accept().await?.0), &context).await
+            accept(async || Ok(listener.accept().await?.0), &context, &withdrawn).await?;
         }
     }
+    // The listening socket is closed; what is under way goes on until the process ends.
+    pending().await
 }
 
 async fn upkeep(metrics: Exposition) {
@@ -165,7 +206,11 @@ async fn upkeep(metrics: Exposition) {
     }
 }
 
-async fn accept<S>(next: impl AsyncFn() -> io::Result<S>, context: &Arc<Context>) -> io::Result<Infallible>
+async fn accept<S>(
+    next: impl AsyncFn() -> io::Result<S>,
+    context: &Arc<Context>,
+    withdrawn: &CancellationToken,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -173,8 +218,9 @@ where
     loop {
         // The wait is bounded: a connection gives its place back after CONNECTION_TIMEOUT at the latest.
         let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
-        match next().await {
-            Ok(stream) => drop(tokio::spawn(connection(stream, Arc::clone(context), permit))),
+        let Some(next) = withdrawn.run_until_cancelled(next()).await else { return Ok(()) };
+        match next {
+            Ok(stream) => drop(tokio::spawn(connection(stream, Arc::clone(context), permit, withdrawn.clone()))),
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
                 sleep(ACCEPT_PAUSE + Duration::from_millis(fastrand::u64(0..50))).await;
@@ -183,7 +229,7 @@ where
     }
 }
 
-async fn connection<S>(stream: S, context: Arc<Context>, _place: OwnedSemaphorePermit)
+async fn connection<S>(stream: S, context: Arc<Context>, _place: OwnedSemaphorePermit, withdrawn: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -194,8 +240,16 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(HyperIo::new(stream), service);
+    let mut served = pin!(served);
+    let ended = async {
+        tokio::select! {
+            ended = served.as_mut() => return ended,
+            () = withdrawn.cancelled() => served.as_mut().graceful_shutdown(),
+        }
+        served.await
+    };
     tokio::select! {
-        ended = served => match ended {
+        ended = ended => match ended {
             Ok(()) => {}
             Err(error) => tracing::debug!(%error, "an admin connection broke"),
         },

@@ -63,6 +63,7 @@ impl Gateway {
                 connections: Arc::new(|| 12),
             }],
             progress: Progress(Arc::new(slowest)),
+            predecessors: Arc::new(|| 2),
             metrics: crate::telemetry::metrics::install(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             endpoints: Arc::new(Endpoints::default()),

@@ -1,6 +1,6 @@
 //! From the command line to a process that serves, step by step.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -20,6 +20,7 @@ use super::{
     log_level::Levels,
     panics,
     passed::Passed,
+    succession::{Handover, Line, Succession},
 };
 use crate::{
     admin::{self, Listening, Progress, Stall},
@@ -27,26 +28,27 @@ use crate::{
     clock,
     config::{self, Config},
     drain::Drain,
-    net::options,
+    net::{listen::BoundListener, options},
     probe::Probes,
-    proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
+    proxy::{Heartbeats, ListenerStats, Proving, Settings, Workers, WorkersStart},
     readiness::Readiness,
+    takeover::Predecessors,
     telemetry::{self, access::AccessLog, logging, metrics::Exposition},
     updates::Updates,
     upstream::registry::Endpoints,
 };
 
 /// What every part is started with.
-struct Base {
+pub(super) struct Base {
     started: WallTime,
-    config: Arc<ArcSwap<Config>>,
+    pub(super) config: Arc<ArcSwap<Config>>,
     file: Option<PathBuf>,
     metrics: Exposition,
-    levels: Levels,
-    drain: Drain,
+    pub(super) levels: Levels,
+    pub(super) drain: Drain,
     readiness: Readiness,
-    endpoints: Arc<Endpoints>,
-    probes: Probes,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) probes: Probes,
 }
 
 /// Runs the gateway until it has drained.
@@ -59,12 +61,15 @@ pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
     let (updater, reader) = restore(&base.config.load())?;
     let bound = bind::all(&base.config.load(), &mut passed.sockets)?;
     log_bound(&bound)?;
-    let kept = DescriptorStore::settle(passed, &bound.listeners);
+    let mut kept = DescriptorStore::of_passed(&passed, &bound.listeners).context("no descriptor is left")?;
+    kept.settle();
+    drop(passed);
     serve(base, updater, reader, bound)?.live(kept)
 }
 
 impl Base {
-    fn load(global: &Global) -> anyhow::Result<Self> {
+    /// From the command line; nothing is bound or written.
+    pub(super) fn load(global: &Global) -> anyhow::Result<Self> {
         let started = clock::wall();
         let config = Config::load(global.config.as_deref(), config::environment())?.config;
         let metrics = telemetry::metrics::install();
@@ -90,11 +95,16 @@ impl Base {
 /// What is whole on disk is served from now on; what is not is said, and no reason not to start.
 fn restore(config: &Config) -> anyhow::Result<(Updater, Reader)> {
     let (updater, reader, report) = Updater::boot(config.updater(), &config.state_dir, clock::now())?;
-    log_boot(&report);
+    log_found(&report);
+    match &report.restored {
+        Some(restored) => tracing::info!("restored {restored}"),
+        None => tracing::warn!("nothing to restore: requests get 503 until a first table is there"),
+    }
     Ok((updater, reader))
 }
 
-fn log_boot(report: &BootReport) {
+/// What is wrong in the state folder.
+pub(super) fn log_found(report: &BootReport) {
     for Damage { file, offset, why, kept_as } in &report.damaged {
         let kept_as = kept_as.as_deref().unwrap_or_default();
         tracing::error!(file, offset, why, kept_as, "a file of the state folder is damaged");
@@ -112,16 +122,12 @@ fn log_boot(report: &BootReport) {
             "a table is kept out, as this program crashed with it: the one before is restored"
         );
     }
-    match &report.restored {
-        Some(restored) => tracing::info!("restored {restored}"),
-        None => tracing::warn!("nothing to restore: requests get 503 until a first table is there"),
-    }
     if let Some(why) = &report.unwritable {
         tracing::error!(why, "the state folder cannot be written: tables will not survive a restart");
     }
 }
 
-fn log_bound(bound: &Bound) -> anyhow::Result<()> {
+pub(super) fn log_bound(bound: &Bound) -> anyhow::Result<()> {
     if let Some(allowed) = options::short_backlog() {
         let asked = options::BACKLOG;
         tracing::warn!(allowed, asked, "net.core.somaxconn is low: bursts of connections may be refused");
@@ -133,44 +139,97 @@ fn log_bound(bound: &Bound) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The updater and its thread.
+pub(super) struct Table {
+    pub(super) reader: Reader,
+    pub(super) updates: Updates,
+    pub(super) thread: JoinHandle<()>,
+}
+
+/// What answers requests, without what steers and shows it.
+pub(super) struct Plane {
+    pub(super) base: Base,
+    pub(super) table: Table,
+    pub(super) workers: Workers,
+    settings: Arc<ArcSwap<Settings>>,
+    access: AccessLog,
+}
+
+impl Plane {
+    /// Starts the workers.
+    pub(super) fn start(
+        base: Base,
+        table: Table,
+        listeners: Vec<BoundListener>,
+        proving: Proving,
+    ) -> anyhow::Result<Self> {
+        let config = base.config.load_full();
+        let settings = Arc::new(ArcSwap::from_pointee(Settings::from(&*config)));
+        let access =
+            AccessLog::start(&config.log.access, config.log.format).context("the access log cannot be started")?;
+        let workers = Workers::start(WorkersStart {
+            workers: config.gateway.workers,
+            settings: Arc::clone(&settings),
+            listeners,
+            reader: table.reader.clone(),
+            draining: base.drain.watch(),
+            access: access.clone(),
+            endpoints: Arc::clone(&base.endpoints),
+            probes: base.probes.clone(),
+            proving,
+        })
+        .context("the workers cannot be started")?;
+        Ok(Self { base, table, workers, settings, access })
+    }
+
+    /// Starts the rest: the admin API, and the subscription last. `desk` is the socket of take-overs, where a process before
+    /// had one; `receive` has to be called for it to be used.
+    pub(super) fn complete(self, admin: admin::Socket, line: Line) -> anyhow::Result<(Process, Succession)> {
+        let Self { base, table: Table { reader, updates, thread }, workers, settings, access } = self;
+        let listening = base.readiness.latch("listeners", "not serving yet");
+        let duplicate = admin.duplicate().context("the admin API's socket cannot be kept")?;
+        let context = context(&base, &reader, &updates, (&workers, &line.predecessors));
+        let admin = admin::start(admin, context).context("the admin API cannot be started")?;
+        listening.ok();
+        let changed = follow(&base, &reader, &updates)?;
+        let (succession, replaced) = Succession::new(Handover {
+            config: &base.config.load(),
+            updates: &updates,
+            endpoints: &base.endpoints,
+            draining: base.drain.watch(),
+            workers: &workers,
+            admin: (duplicate, admin.accepting()),
+            line,
+        });
+        let process = Process::new(Parts {
+            config: base.config,
+            file: base.file,
+            settings,
+            changed,
+            levels: base.levels,
+            access,
+            reader,
+            updates,
+            updater_thread: thread,
+            updater_notice: base.readiness.notice("updater"),
+            drain: base.drain,
+            endpoints: base.endpoints,
+            workers,
+            admin,
+            replaced,
+        });
+        Ok((process, succession))
+    }
+}
+
 fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::Result<Process> {
-    let listening = base.readiness.latch("listeners", "not serving yet");
-    let config = base.config.load_full();
-    let (updates, updater_thread) =
-        Updates::start(updater, reader.clone(), &config.state_dir).context("the updater's thread cannot be started")?;
-    let settings = Arc::new(ArcSwap::from_pointee(Settings::from(&*config)));
-    let access = AccessLog::start(&config.log.access, config.log.format).context("the access log cannot be started")?;
-    let workers = Workers::start(WorkersStart {
-        workers: config.gateway.workers,
-        settings: Arc::clone(&settings),
-        listeners: bound.listeners,
-        reader: reader.clone(),
-        draining: base.drain.watch(),
-        access: access.clone(),
-        endpoints: Arc::clone(&base.endpoints),
-        probes: base.probes.clone(),
-    })
-    .context("the workers cannot be started")?;
-    let admin = admin::start(bound.admin, context(&base, &reader, &updates, &workers));
-    let admin = admin.context("the admin API cannot be started")?;
-    listening.ok();
-    let changed = follow(&base, &reader, &updates)?;
-    Ok(Process::new(Parts {
-        config: base.config,
-        file: base.file,
-        settings,
-        changed,
-        levels: base.levels,
-        access,
-        reader,
-        updates,
-        updater_thread,
-        updater_notice: base.readiness.notice("updater"),
-        drain: base.drain,
-        endpoints: base.endpoints,
-        workers,
-        admin,
-    }))
+    let state_dir = base.config.load().state_dir.clone();
+    let (updates, thread) =
+        Updates::start(updater, reader.clone(), &state_dir).context("the updater's thread cannot be started")?;
+    let plane = Plane::start(base, Table { reader, updates, thread }, bound.listeners, Proving::default())?;
+    let (process, succession) = plane.complete(bound.admin, Line::default())?;
+    succession.receive(None)?;
+    Ok(process)
 }
 
 /// Starts the control plane's thread, which ends with the drain; what is returned tells it of a new configuration.
@@ -188,7 +247,13 @@ fn follow(base: &Base, reader: &Reader, updates: &Updates) -> anyhow::Result<wat
     Ok(sender)
 }
 
-fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers) -> admin::Context {
+fn context(
+    base: &Base,
+    reader: &Reader,
+    updates: &Updates,
+    (workers, predecessors): (&Workers, &Predecessors),
+) -> admin::Context {
+    let predecessors = predecessors.clone();
     admin::Context {
         reader: reader.clone(),
         updates: updates.clone(),
@@ -196,6 +261,7 @@ fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers) -
         drain: base.drain.clone(),
         listeners: workers.listeners().into_iter().map(listening).collect(),
         progress: progress(workers.heartbeats()),
+        predecessors: Arc::new(move || predecessors.count() as u64),
         metrics: base.metrics.clone(),
         config: Arc::clone(&base.config),
         endpoints: Arc::clone(&base.endpoints),

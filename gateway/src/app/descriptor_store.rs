@@ -5,13 +5,13 @@
 //! next process is passed it (`passed`). So a crash or a restart refuses nobody. Where the service is to stop for good the
 //! copies are taken back, or clients would go on to connect to nobody.
 //!
-//! What was passed is not sent again: it is in the store, or a socket unit has it. The admin API's socket is not kept: that
+//! What was inherited is not sent again: it is in the store, or a socket unit has it. The admin API's socket is not kept: that
 //! nobody answers there is what its clients are to see.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use super::{
@@ -20,43 +20,71 @@ use super::{
 };
 use crate::{
     config::ListenAddress,
-    net::listen::{BoundListener, ListenSocket},
+    net::{
+        inherited::Inherited,
+        listen::{BoundListener, ListenSocket},
+    },
 };
 
 /// The longest name that is taken. Source: `FDNAME=` of sd_pid_notify_with_fds(3).
 const NAME_BYTES: usize = 255;
-/// Stands in the names that are given here between the listener's and the address, and in no name of a socket unit.
-const AT: char = '@';
-
-/// What of ours is in the store.
-#[derive(Debug)]
+/// What of ours is in the store, or is to be.
+#[derive(Debug, Default)]
 pub(super) struct DescriptorStore {
+    /// What the sockets of each listener are called there.
     names: BTreeSet<String>,
+    /// Copies of those that are not there yet.
+    new: BTreeMap<String, Vec<OwnedFd>>,
+    /// What nobody listens on any more.
+    unwanted: BTreeSet<String>,
 }
 
 impl DescriptorStore {
-    /// Keeps the sockets of `listeners`; of what was `passed` and nobody has taken the store is rid.
-    pub(super) fn settle(passed: Passed, listeners: &[BoundListener]) -> Self {
-        log_refused(&passed);
+    /// As [`DescriptorStore::plan`], for what was `passed`; what of it is of no use is said.
+    pub(super) fn of_passed(passed: &Passed, listeners: &[BoundListener]) -> io::Result<Self> {
+        for (name, why) in &passed.refused {
+            tracing::warn!(name, why, "a descriptor that was passed is of no use");
+        }
+        let known = passed.known.iter().map(|known| known.inode).collect();
+        let mut store = Self::plan(&known, &passed.sockets, listeners)?;
         let left: Vec<&ListenAddress> = passed.sockets.left().collect();
         let (unwanted, taken): (Vec<_>, Vec<_>) = passed.known.iter().partition(|known| left.contains(&&known.address));
         for known in &unwanted {
-            tracing::info!(name = known.name, address = %known.address, "a socket that was passed is closed: no listener is there");
+            let (name, address) = (&known.name, &known.address);
+            tracing::info!(name, %address, "a socket that was passed is closed: no listener is there");
         }
-        let refused = passed.refused.iter().map(|(name, _)| name);
-        forget(refused.chain(unwanted.iter().map(|known| &known.name)));
         if !taken.is_empty() {
             tracing::info!(sockets = taken.len(), "listening on sockets that were passed");
         }
-        let known: BTreeSet<u64> = taken.iter().map(|known| known.inode).collect();
-        let mut names: BTreeSet<String> = taken.iter().map(|known| known.name.clone()).filter(|n| is_ours(n)).collect();
+        store.unwanted.extend(passed.refused.iter().map(|(name, _)| name.clone()));
+        store.unwanted.extend(unwanted.iter().map(|known| known.name.clone()));
+        Ok(store)
+    }
+
+    /// Keeps the sockets of `listeners` that are not `known`, and nothing of what is left over. Nothing is sent yet: the
+    /// service manager listens to the main process of the service only, which a successor is not at first.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(super) fn plan(known: &BTreeSet<u64>, inherited: &Inherited, listeners: &[BoundListener]) -> io::Result<Self> {
+        let mut store = Self { unwanted: inherited.left().map(name_of).collect(), ..Self::default() };
         for listener in listeners {
-            let name = name_of(listener);
-            if keep(&name, &new_sockets(listener, &known)) {
-                names.insert(name);
+            let name = name_of(&listener.address);
+            let own = new_sockets(listener, known).into_iter().map(|socket| socket.try_clone_to_owned());
+            store.new.insert(name.clone(), own.collect::<io::Result<_>>()?);
+            store.names.insert(name);
+        }
+        Ok(store)
+    }
+
+    /// Brings the store to what was planned.
+    pub(super) fn settle(&mut self) {
+        forget(&std::mem::take(&mut self.unwanted));
+        for (name, sockets) in std::mem::take(&mut self.new) {
+            if let Err(error) = keep(&name, &sockets) {
+                tracing::warn!(%error, name, "a listener's sockets are not kept: a restart will refuse clients");
             }
         }
-        Self { names }
     }
 
     /// Takes back what is kept: with this process's own sockets the last ones close.
@@ -72,17 +100,11 @@ fn new_sockets<'a>(listener: &'a BoundListener, known: &BTreeSet<u64>) -> Vec<Bo
     sockets.into_iter().filter(|(inode, _)| !known.contains(inode)).map(|(_, socket)| socket).collect()
 }
 
-/// True when some were sent. That the service manager looks for hang-ups is switched off: what it takes for one it drops.
-fn keep(name: &str, sockets: &[BorrowedFd<'_>]) -> bool {
-    let send = |some| notify_socket::send(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), some);
-    let sent: io::Result<Vec<bool>> = sockets.chunks(AT_ONCE).map(send).collect();
-    match sent {
-        Ok(sent) => sent.contains(&true),
-        Err(error) => {
-            tracing::warn!(%error, name, "a listener's sockets are not kept: a restart will refuse clients");
-            true
-        }
-    }
+/// That the service manager looks for hang-ups is switched off: what it takes for one it drops.
+fn keep(name: &str, sockets: &[OwnedFd]) -> io::Result<()> {
+    let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+    let mut some = sockets.chunks(AT_ONCE);
+    some.try_for_each(|some| notify_socket::send(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), some))
 }
 
 fn forget<'a>(names: impl IntoIterator<Item = &'a String>) {
@@ -93,40 +115,25 @@ fn forget<'a>(names: impl IntoIterator<Item = &'a String>) {
     }
 }
 
-fn log_refused(passed: &Passed) {
-    for (name, why) in &passed.refused {
-        tracing::warn!(name, why, "a descriptor that was passed is of no use");
-    }
-}
-
-/// The address is part of it: a name is removed with all that have it, and a listener may move to another address.
-fn name_of(listener: &BoundListener) -> String {
+/// By the address, so that every process finds the same name, and removes by it nothing else.
+fn name_of(address: &ListenAddress) -> String {
     let safe = |c: char| if c.is_ascii_graphic() && c != ':' { c } else { '_' };
-    format!("{}{AT}{}", listener.name, listener.address).chars().map(safe).take(NAME_BYTES).collect()
-}
-
-fn is_ours(name: &str) -> bool {
-    name.contains(AT)
+    format!("listener@{address}").chars().map(safe).take(NAME_BYTES).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{path::PathBuf, sync::Arc};
+    use std::path::PathBuf;
 
     use super::*;
-    use crate::{config::ListenerConfig, net::inherited::Inherited, net::listen};
-
-    fn called(name: &str, address: ListenAddress) -> String {
-        name_of(&BoundListener { name: Arc::from(name), address, sockets: Vec::new() })
-    }
+    use crate::{config::ListenerConfig, net::listen};
 
     #[test]
     fn a_name_has_no_character_that_the_store_refuses() {
-        assert_eq!(called("web", ListenAddress::Tcp("[::]:80".parse().unwrap())), "web@[__]_80");
+        assert_eq!(name_of(&ListenAddress::Tcp("[::]:80".parse().unwrap())), "listener@[__]_80");
         let long = PathBuf::from(format!("/{}", "ü".repeat(300)));
-        let name = called("web", ListenAddress::Unix(long));
+        let name = name_of(&ListenAddress::Unix(long));
         assert!(name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic() && b != b':'), "{name}");
-        assert!(is_ours(&name) && !is_ours("holdgate.socket"));
     }
 
     #[test]

@@ -23,14 +23,14 @@ pub(super) const AT_ONCE: usize = 64;
 /// A service manager that takes no message for so long is not waited for.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends `lines` and up to [`AT_ONCE`] descriptors; false where there is no service manager to send to.
+/// Sends `lines` and up to [`AT_ONCE`] descriptors; nothing where there is no service manager to send to.
 ///
 /// # Errors
 /// When it cannot be reached, or takes nothing in time.
-pub(super) fn send(lines: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<bool> {
+pub(super) fn send(lines: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     match env::var_os("NOTIFY_SOCKET").filter(|to| !to.is_empty()) {
-        Some(to) => send_to(&to, lines, descriptors).map(|()| true),
-        None => Ok(false),
+        Some(to) => send_to(&to, lines, descriptors),
+        None => Ok(()),
     }
 }
 

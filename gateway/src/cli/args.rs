@@ -10,7 +10,7 @@ const ORCHESTRATOR_ADDRESS: &str = "127.0.0.1:7000";
 /// An edge gateway that does not go down with its control plane.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "holdgate", version, propagate_version = true, max_term_width = 120)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad command line, 78 bad configuration.")]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad command line, 75 take-over refused, 78 bad configuration.")]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -32,7 +32,9 @@ pub struct Global {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway in the foreground
-    Run,
+    Run(RunArgs),
+    /// Replace the running gateway by this program, without a refused connection
+    Upgrade,
     /// Validate the configuration and, given a file, a table
     Check(CheckArgs),
     /// Say whether a restart now is safe, and why
@@ -60,6 +62,14 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man,
+}
+
+/// `holdgate run`
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct RunArgs {
+    /// Take over from the gateway that runs on the same `state_dir`, which ends once this one has proved that it serves
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// How a command reaches a running gateway.
@@ -385,7 +395,7 @@ mod tests {
 
     #[test]
     fn every_command_is_understood_and_nothing_else() {
-        let lines = "run|check --table f|preflight --strict --json|preflight --before-start --unless-exists f|reload|status --json --watch --admin unix:/x|table show|\
+        let lines = "run|run --take-over|upgrade -c f|check --table f|preflight --strict --json|preflight --before-start --unless-exists f|reload|status --json --watch --admin unix:/x|table show|\
                      table show --held --after a --limit 5|table approve --generation 7|table approve --epoch e|table history|\
                      table diff|table diff 3|table diff 3 4 --epoch e --limit 9|table export|table export f|table import f|\
                      table rollback 7 --epoch e|table unpin|state verify --json|state repair --dry-run --state-dir d|config schema|config show --json|drain|demo|orchestrator --apps d --control|\
@@ -408,7 +418,8 @@ mod tests {
             "state",
             "orchestrator",
             "completions csh",
-            "run --take-over",
+            "run --take-over x",
+            "upgrade --take-over",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

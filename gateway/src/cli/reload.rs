@@ -1,11 +1,13 @@
-//! `holdgate reload`: the running gateway takes up what has changed, and this command says what came of it.
+//! `holdgate reload`: the running gateway takes up what has changed, and this command says what came of it. Where the program
+//! itself has been replaced that is an upgrade, which takes up a changed configuration with it.
 //!
 //! A configuration that is bad is refused here, before the gateway is told of anything. Whether the gateway has taken it is
 //! seen by its own counts of reloads: a signal alone says nothing of its outcome.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs, io,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
     process::ExitCode,
     thread,
@@ -18,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     args::{Global, ReloadArgs},
     client::{self, Client},
-    print,
+    print, upgrade,
 };
 use crate::{admin::view::Status, telemetry::names};
 
@@ -26,6 +28,8 @@ use crate::{admin::view::Status, telemetry::names};
 const DEADLINE: Duration = Duration::from_secs(40);
 /// From one look at the counts to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Where a service manager listens, and how long it waits for a sign of life. WATCHDOG_PID is left out: it is the old one's.
+const TOLD: [&str; 2] = ["NOTIFY_SOCKET", "WATCHDOG_USEC"];
 
 /// How often the gateway has taken a configuration, and how often it has refused one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +38,7 @@ struct Reloads {
     refused: u64,
 }
 
-/// Has the running gateway read its configuration anew, and waits for what comes of it.
+/// Has the running gateway read its configuration anew, or a new one take over from it, and waits for what comes of it.
 ///
 /// # Errors
 /// When the configuration is bad (exit code 78), no gateway answers, it may not be signalled, or it says nothing in time.
@@ -43,7 +47,7 @@ pub fn run(global: &Global, args: &ReloadArgs) -> anyhow::Result<ExitCode> {
     let client = Client::find(global, &args.client)?;
     let pid = client.fetch::<Status>("/v1/status")?.pid;
     if is_other_program(pid)? {
-        print("the program has been replaced since the gateway was started: a restart takes it up")?;
+        return upgrade::run(global, &supervised(pid)?);
     }
     hang_up(&client, pid)
 }
@@ -56,6 +60,24 @@ fn is_other_program(pid: u32) -> anyhow::Result<bool> {
     };
     let running = file(&pid.to_string()).with_context(|| format!("process {pid} cannot be looked at"))?;
     Ok(running != file("self")?)
+}
+
+/// What a service manager has told the running gateway of itself, for the one that is to take its place: this command was
+/// started by another way, and is not told all of it (systemd.exec(5)).
+fn supervised(pid: u32) -> anyhow::Result<Vec<(OsString, OsString)>> {
+    let environment = fs::read(format!("/proc/{pid}/environ"));
+    let environment = environment.with_context(|| format!("the environment of process {pid} cannot be read"))?;
+    Ok(told(&environment))
+}
+
+fn told(environment: &[u8]) -> Vec<(OsString, OsString)> {
+    let variables = environment.split(|byte| *byte == 0).filter_map(|variable| {
+        let at = variable.iter().position(|byte| *byte == b'=')?;
+        Some(variable.split_at(at))
+    });
+    let ours = variables.filter(|(name, _)| TOLD.iter().any(|told| told.as_bytes() == *name));
+    let owned = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    ours.map(|(name, value)| (owned(name), owned(value.get(1..).unwrap_or_default()))).collect()
 }
 
 fn hang_up(client: &Client, pid: u32) -> anyhow::Result<ExitCode> {
@@ -102,6 +124,13 @@ mod tests {
         let text = "# TYPE holdgate_config_reloads_total counter\n\
                     holdgate_config_reloads_total{outcome=\"ok\"} 3\nholdgate_config_reloads_total{outcome=\"failed\"} 1\n";
         assert_eq!(counts(text), Reloads { taken: 3, refused: 1 });
+    }
+
+    #[test]
+    fn what_the_service_manager_told_the_one_before_is_told_to_the_next() {
+        let told = told(b"PATH=/bin\0NOTIFY_SOCKET=/run/a=b\0WATCHDOG_PID=7\0WATCHDOG_USEC=5\0odd\0");
+        let text: Vec<_> = told.iter().map(|(name, value)| (name.to_str().unwrap(), value.to_str().unwrap())).collect();
+        assert_eq!(text, [("NOTIFY_SOCKET", "/run/a=b"), ("WATCHDOG_USEC", "5")]);
     }
 
     #[test]

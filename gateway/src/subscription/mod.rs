@@ -52,7 +52,9 @@ pub async fn run(client: Client, updates: Updates, reader: Reader, options: Subs
     };
     tokio::select! {
         () = draining.started() => {}
-        UpdaterGone = follow => tracing::error!("the updater has ended: the table stays as it is"),
+        UpdaterGone = follow => if !updates.handed_over() {
+            tracing::error!("the updater has ended: the table stays as it is");
+        },
     }
 }
 

@@ -136,6 +136,7 @@ fn after_rejection(why: &Rejection) -> Pause {
         | Rejection::OldGeneration { .. }
         | Rejection::NotReady
         | Rejection::NothingWhole(_)
+        | Rejection::Away
         | Rejection::Pinned => Pause::BackOff,
     }
 }

@@ -218,7 +218,10 @@ metrics! {
     MEMORY_RSS = "memory_rss_bytes", Gauge, Bytes, [], "Resident memory of this process.";
     MEMORY_LIMIT = "memory_limit_bytes", Gauge, Bytes, [], "The memory limit of this process; 0: none.";
     WATCHDOG_PROBE = "watchdog_probe_seconds", Gauge, Seconds, [], "How long the watchdog's last probe took.";
-    TAKEOVERS = "takeovers_total", Counter, Count, [OUTCOME], "Take-overs of this process by a successor.";
+    TAKEOVERS = "takeovers_total", Counter, Count, [OUTCOME],
+        "Take-overs by a successor, from process to process; those refused count in the process that served on.";
+    DRAINING_PREDECESSORS = "draining_predecessors", Gauge, Count, [],
+        "Processes before this one that still drain after a take-over.";
 }
 
 /// Tells the recorder about every metric. Called once it is installed.

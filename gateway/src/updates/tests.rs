@@ -10,6 +10,8 @@ use routing_cache::{
     wire::{Batch, Incoming},
 };
 
+mod handover;
+
 use super::{record::Record, *};
 
 /// How long a test waits for what must happen.

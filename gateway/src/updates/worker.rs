@@ -1,6 +1,9 @@
 //! What runs on the updater's thread: jobs, one after the other, and what is done every second.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use routing_cache::{
@@ -15,6 +18,7 @@ use tokio::{
 use super::{
     Job, Shared, Standing,
     compactor::{Compactor, Finished},
+    handover::Halt,
     pages::HugePages,
     record::Record,
     usage::Usage,
@@ -22,7 +26,7 @@ use super::{
 use crate::clock;
 
 /// How often the report is made anew with no job to do: the gate can shut by time alone.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 /// How often a save that failed is tried again.
 const RETRY_SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How often the sizes are measured at most: it looks at every app.
@@ -39,10 +43,12 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) record: Record,
     pub(super) usage: Usage,
+    /// It stands still from the next round on.
+    pub(super) halt: Option<Halt>,
     compactor: Compactor,
     pages: HugePages,
     /// When a save is tried again next, if one is needed.
-    retry_at: Duration,
+    pub(super) retry_at: Duration,
     /// When the sizes were measured last.
     measured_at: Duration,
     /// When the report was made last.
@@ -57,8 +63,9 @@ impl Worker {
         let mut worker = Self {
             updater,
             usage,
-            shared: Arc::new(Shared { report, sizes }),
+            shared: Arc::new(Shared { report, sizes, handed_over: AtomicBool::new(false) }),
             record: Record::new(),
+            halt: None,
             compactor: Compactor::default(),
             pages: HugePages::default(),
             retry_at: now.monotonic + RETRY_SAVE_EVERY,
@@ -74,6 +81,11 @@ impl Worker {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if let Some(halt) = self.halt.take()
+                && self.stand_still(halt).await.is_break()
+            {
+                return self.refuse(&mut inbox).await;
+            }
             tokio::select! {
                 job = inbox.recv() => match job {
                     Some(job) => job(&mut self),

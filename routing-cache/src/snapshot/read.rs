@@ -11,8 +11,8 @@ use crate::{
 };
 
 use super::{
-    Fault, Head, KIND_APPS, KIND_DIFFERENCES, KIND_EXACT, KIND_FOOTER, KIND_HEAD, KIND_OPTIONAL, KIND_RECORDS,
-    KIND_TOMBSTONES, KIND_WILDCARD, ReadError, Snapshot,
+    Fault, Head, KIND_APPS, KIND_BESIDE, KIND_DIFFERENCES, KIND_EXACT, KIND_FOOTER, KIND_HEAD, KIND_OPTIONAL,
+    KIND_RECORDS, KIND_TOMBSTONES, KIND_WILDCARD, ReadError, Snapshot,
     blocks::{BlockHead, Blocks, Counts},
 };
 
@@ -22,14 +22,29 @@ use super::{
 /// When it cannot be read, or is not whole: the error names the block and the byte.
 pub fn read(file: &mut dyn ReadFile) -> Result<Snapshot, ReadError> {
     let mut blocks = Blocks::begin(file)?;
+    let head = first(&mut blocks, &mut Vec::new())?;
+    rest(blocks, head)
+}
+
+/// As [`read`], where what the snapshot says of itself is `wanted`; else `None`, and no more of it is read.
+///
+/// # Errors
+/// As [`read`], of as much as is read.
+pub fn read_if(file: &mut dyn ReadFile, wanted: impl FnOnce(&Head) -> bool) -> Result<Option<Snapshot>, ReadError> {
+    let mut blocks = Blocks::begin(file)?;
+    let head = first(&mut blocks, &mut Vec::new())?;
+    if wanted(&head) { rest(blocks, head).map(Some) } else { Ok(None) }
+}
+
+fn rest(mut blocks: Blocks<'_>, head: Head) -> Result<Snapshot, ReadError> {
     let mut scratch = Vec::new();
-    let head = first(&mut blocks, &mut scratch)?;
     let loader = BaseLoader::new(head.base).map_err(|error| blocks.error(Fault::Table(error.to_string())))?;
     let received = head.received.clone().map(|(position, apps, digest)| {
         let nothing = Received::nothing(position);
         Received { apps, digest, ..nothing }
     });
-    let mut loading = Loading { loader, received, tombstones: Tombstones::default(), counts: Counts::default() };
+    let (tombstones, counts) = (Tombstones::default(), Counts::default());
+    let mut loading = Loading { loader, received, tombstones, beside: Vec::new(), counts };
     loop {
         let block = blocks.next()?;
         if block.kind == KIND_RECORDS {
@@ -128,6 +143,7 @@ struct Loading {
     loader: BaseLoader,
     received: Option<Received>,
     tombstones: Tombstones,
+    beside: Vec<u8>,
     counts: Counts,
 }
 
@@ -139,6 +155,10 @@ impl Loading {
             KIND_WILDCARD => self.buckets(IndexName::Wildcard, payload),
             KIND_DIFFERENCES => Ok(take_differences(payload, self.received.as_mut(), &mut self.counts)?),
             KIND_TOMBSTONES => Ok(take_tombstones(payload, &mut self.tombstones, &mut self.counts)?),
+            KIND_BESIDE => {
+                self.beside = payload.to_vec();
+                Ok(())
+            }
             KIND_OPTIONAL.. => Ok(()),
             _ => Err(Fault::Kind(kind)),
         }
@@ -152,7 +172,7 @@ impl Loading {
         let base = self.loader.finish().map_err(|error| Fault::Table(error.to_string()))?;
         let table = Table::from_base(Arc::new(base));
         let state = State { table, received: self.received, tombstones: self.tombstones, meta: head.meta };
-        Ok(Snapshot { sequence: head.sequence, state })
+        Ok(Snapshot { sequence: head.sequence, state, beside: self.beside })
     }
 }
 

@@ -9,8 +9,8 @@ use crate::{
 };
 
 use super::{
-    BLOCK_BYTES, Head, KIND_APPS, KIND_DIFFERENCES, KIND_EXACT, KIND_FOOTER, KIND_HEAD, KIND_RECORDS, KIND_TOMBSTONES,
-    KIND_WILDCARD, MAGIC, VERSION,
+    BLOCK_BYTES, Head, KIND_APPS, KIND_BESIDE, KIND_DIFFERENCES, KIND_EXACT, KIND_FOOTER, KIND_HEAD, KIND_RECORDS,
+    KIND_TOMBSTONES, KIND_WILDCARD, MAGIC, VERSION,
 };
 
 /// Writes `state`, whose table is all in `base`, and returns how many bytes that took.
@@ -18,6 +18,14 @@ use super::{
 /// # Errors
 /// What the system says.
 pub fn write(out: &mut dyn Write, sequence: u64, state: &State, base: &Base) -> io::Result<u64> {
+    write_with(out, sequence, state, base, &[])
+}
+
+/// As [`write()`], with something beside the state that is to come back as it is (up to a block of it).
+///
+/// # Errors
+/// What the system says.
+pub fn write_with(out: &mut dyn Write, sequence: u64, state: &State, base: &Base, beside: &[u8]) -> io::Result<u64> {
     let received = state.received.as_ref();
     let head = Head {
         sequence,
@@ -53,6 +61,9 @@ pub fn write(out: &mut dyn Write, sequence: u64, state: &State, base: &Base) -> 
         })?;
     }
     let tombstones = tombstones.end(&mut out)?;
+    if !beside.is_empty() {
+        out.block(KIND_BESIDE, &[beside])?;
+    }
     out.end(base.records().len() as u64, differences, tombstones)
 }
 

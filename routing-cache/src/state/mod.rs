@@ -10,7 +10,7 @@ mod tombstones;
 use crate::{
     guard::Evidence,
     model::{AppId, AppRecord, Digest, Epoch, Generation, Provenance, Rev, Source, WallTime},
-    table::{HostTaken, Table},
+    table::{Held, HostTaken, Table},
 };
 
 pub use received::{Difference, Differences, Kind, Number, Position, Received};
@@ -156,6 +156,11 @@ impl State {
             Op::UnburyAll => self.tombstones.clear(),
         }
         Ok(())
+    }
+
+    /// As a step that puts `record`, of which it is known what there is, and perhaps its number in the digest.
+    pub(crate) fn replace(&mut self, record: &AppRecord, held: &Held, digest: Option<Digest>) -> Result<(), HostTaken> {
+        self.table.replace(record.clone(), held, digest).map(drop)
     }
 
     /// Whether there is a table.

@@ -16,6 +16,7 @@ use super::{
 pub(super) fn boot(store: &mut Store, rules: PoisonRules) -> Boot {
     let mut boot = Boot::default();
     store.runs = Runs::read(&store.folder);
+    boot.died_young = store.runs.unsurvived;
     let files = match Files::list(&*store.folder.disk, &store.folder.path) {
         Ok(files) => files,
         Err(error) => {
@@ -42,7 +43,7 @@ pub(super) fn boot(store: &mut Store, rules: PoisonRules) -> Boot {
     }
     store.go_on_from(&files, &mut restored, boot.lost);
     store.bytes = store.folder.bytes();
-    boot.state = restored.state;
+    (boot.state, boot.sequence) = (restored.state, restored.last);
     boot
 }
 
@@ -83,7 +84,7 @@ impl Store {
     }
 
     /// Names what is not whole, sets it aside and cuts off torn ends, where the folder is ours.
-    fn report(&self, restored: &Restored) -> Vec<Damage> {
+    pub(super) fn report(&self, restored: &Restored) -> Vec<Damage> {
         let tidy = self.lock.is_some();
         let mut damaged = Vec::new();
         for (number, why) in &restored.passed {
@@ -138,7 +139,7 @@ impl Store {
     }
 
     /// Counts this run, before what it serves can kill it.
-    fn begin_run(&mut self, poisoned: Option<Poisoned>) {
+    pub(super) fn begin_run(&mut self, poisoned: Option<Poisoned>) {
         if self.lock.is_none() {
             return;
         }
@@ -168,15 +169,15 @@ impl Store {
         all
     }
 
-    /// Makes durable what was found, and goes on from there.
-    fn go_on_from(&mut self, files: &Files, restored: &mut Restored, lost: bool) {
-        self.last = restored.last;
+    /// What there is, of which the rest follows: numbers that may have been given, sizes, what is whole.
+    pub(super) fn learn_of(&mut self, files: &Files, restored: &Restored) {
         let unread = restored.segments.iter().any(|segment| segment.unread.is_some());
         // Without a snapshot the segments were not looked into.
         let unseen = restored.state.is_none() && files.live(Kind::Journal).next().is_some();
         self.unsure = self.lock.is_none() || unread || unseen;
-        self.known.forget_after(self.last);
-        let Some(state) = &restored.state else { return };
+        if restored.state.is_none() {
+            return;
+        }
         self.whole = vec![restored.snapshot];
         // Those after it were passed over.
         self.sole = files.live(Kind::Snapshot).filter(|number| *number <= restored.snapshot).count() < 2;
@@ -184,9 +185,14 @@ impl Store {
         self.snapshot_bytes = size(Name::snapshot(restored.snapshot));
         self.compact_at = super::compact::limit(self.snapshot_bytes);
         self.journal_bytes = files.segments_after(restored.snapshot).into_iter().map(|n| size(Name::journal(n))).sum();
-        if self.lock.is_none() {
-            return;
-        }
+    }
+
+    /// Makes durable what was found, and goes on from there.
+    pub(super) fn go_on_from(&mut self, files: &Files, restored: &mut Restored, lost: bool) {
+        self.last = restored.last;
+        self.known.forget_after(self.last);
+        self.learn_of(files, restored);
+        let Some(state) = restored.state.as_ref().filter(|_| self.lock.is_some()) else { return };
         if lost {
             self.last = self.last.max(restored.highest);
             // ignored: the store is behind then, and says why

@@ -1,14 +1,25 @@
 //! A snapshot of a state that was built up by changes, made beside the store.
 
-use std::sync::Arc;
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use crate::{state::State, table::Base};
+use crate::{
+    disk::{Lock, StagedFile},
+    snapshot,
+    state::State,
+    table::Base,
+};
 
 use super::{
     SaveError, SavedInfo, Store,
     folder::{self, Folder},
     names::{Name, Place},
-    write::{flat, stage_snapshot},
+    write::flat,
 };
 
 /// A compaction is due when more than this share of the apps lies above the base.
@@ -41,6 +52,9 @@ pub struct Compaction {
     folder: Folder,
     under_way: UnderWay,
     state: State,
+    /// Held until it is done with the folder: nobody else stages a file there meanwhile.
+    lock: Option<Arc<dyn Lock>>,
+    given_away: Arc<AtomicBool>,
 }
 
 /// What became of a [`Compaction`].
@@ -56,14 +70,38 @@ pub struct Compacted {
 
 impl Compaction {
     /// Makes the flat base and stages the snapshot. It takes as long as it takes, on any thread; the store may go on
-    /// meanwhile.
+    /// meanwhile. Where the store gives the folder away it leaves off soon.
     #[must_use]
     pub fn run(self) -> Compacted {
-        let Self { folder, under_way, state } = self;
+        let Self { folder, under_way, state, lock, given_away } = self;
         let base = flat(&state.table);
-        let file = Name::snapshot(under_way.number).to_string();
-        let staged = stage_snapshot(&folder, under_way.number, &state, &base);
-        Compacted { base, result: staged.map(|bytes| SavedInfo { bytes, file }), under_way, state }
+        let name = Name::snapshot(under_way.number);
+        let staged = folder.stage(&folder.file(name.at(Place::Staged)), |file| {
+            let mut file = WhileOurs { file, given_away: &given_away };
+            snapshot::write(&mut file, under_way.number, &state, &base)
+        });
+        drop(lock);
+        let result = staged.map(|(_, bytes)| SavedInfo { bytes, file: name.to_string() });
+        Compacted { base, result, under_way, state }
+    }
+}
+
+/// Passes on what is written, until the folder is given away.
+struct WhileOurs<'a> {
+    file: &'a mut dyn StagedFile,
+    given_away: &'a AtomicBool,
+}
+
+impl Write for WhileOurs<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.given_away.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the state folder was given to another process"));
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -76,7 +114,8 @@ pub(super) fn begin(store: &mut Store, state: State) -> Compaction {
     let under_way = UnderWay { number: store.last, claims: store.claims, journal_bytes: store.journal_bytes };
     store.compacting = Some(under_way);
     store.journal_bytes = 0;
-    Compaction { folder: store.folder.clone(), under_way, state }
+    let (lock, given_away) = (store.lock.clone(), Arc::clone(&store.given_away));
+    Compaction { folder: store.folder.clone(), under_way, state, lock, given_away }
 }
 
 /// Nothing will come of the one that is under way; what it has staged is removed with what is left over.

@@ -37,6 +37,9 @@ pub enum SaveError {
         /// Which process, where it has said so.
         pid: Option<u32>,
     },
+    /// It was given away, or is not claimed yet.
+    #[error("the state folder is another process's for now")]
+    Away,
     /// A step of the saving failed.
     #[error("{deed} {path}: {source}")]
     Disk {
@@ -113,6 +116,10 @@ pub struct Boot {
     pub poisoned: Option<Poisoned>,
     /// Acknowledged changes could not be read.
     pub lost: bool,
+    /// The number of the last change in the state.
+    pub sequence: u64,
+    /// Runs in a row before this one that died young.
+    pub died_young: u32,
 }
 
 /// Something in the state folder that is not as it should be.

@@ -112,7 +112,7 @@ impl Runs {
     }
 }
 
-fn put_table(out: &mut Vec<u8>, generation: Generation, epoch: Option<&Epoch>, digest: Digest) {
+pub(super) fn put_table(out: &mut Vec<u8>, generation: Generation, epoch: Option<&Epoch>, digest: Digest) {
     out.extend_from_slice(&generation.0.to_le_bytes());
     let epoch = epoch.map_or("", Epoch::as_str);
     out.extend_from_slice(&u32::try_from(epoch.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -136,7 +136,7 @@ fn read(from: &mut Reader<'_>) -> Result<Runs, Malformed> {
     })
 }
 
-fn read_table(from: &mut Reader<'_>) -> Result<(Generation, Option<Epoch>, Digest), Malformed> {
+pub(super) fn read_table(from: &mut Reader<'_>) -> Result<(Generation, Option<Epoch>, Digest), Malformed> {
     let generation = Generation(from.u64("generation")?);
     let length = from.u32("epoch")? as usize;
     let epoch = std::str::from_utf8(from.take(length, "epoch")?).ok().and_then(|epoch| Epoch::new(epoch).ok());

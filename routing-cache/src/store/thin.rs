@@ -109,5 +109,5 @@ pub(super) fn read(file: &mut dyn ReadFile, concerned: &Concerned) -> Result<(Sn
         document_bytes: head.base.documents.wrapping_sub(table.document_bytes()),
     };
     let state = State { table, meta: head.meta, ..State::default() };
-    Ok((Snapshot { sequence: head.sequence, state }, beside))
+    Ok((Snapshot { sequence: head.sequence, state, beside: Vec::new() }, beside))
 }

@@ -37,9 +37,13 @@ impl Pending {
         *self = Self::default();
     }
 
-    fn push(&mut self, number: u64, frames: &[u8]) {
+    fn push(&mut self, number: u64, frames: Vec<u8>) {
         self.first.get_or_insert(number);
-        self.frames.extend_from_slice(frames);
+        if self.frames.is_empty() {
+            self.frames = frames;
+        } else {
+            self.frames.extend_from_slice(&frames);
+        }
     }
 
     /// The last change found at a start: it is to be written anew with the next.
@@ -82,7 +86,7 @@ impl Store {
         self.last = number;
         self.known.append(number, &change.meta);
         let alone = self.pending.first.is_none();
-        self.pending.push(number, &frames);
+        self.pending.push(number, frames);
         self.behind = true;
         if alone { self.write_on() } else { self.flush() }
     }

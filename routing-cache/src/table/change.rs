@@ -2,14 +2,60 @@
 
 use std::sync::Arc;
 
-use crate::model::{AppId, AppRecord, Record};
+use crate::model::{AppId, AppRecord, Digest, Record};
 
 use super::{
     Base, HostTaken, MAX_RECORDS_BYTES, Place, Table, Totals,
     overlay::{Now, Overlay},
 };
 
+/// What a table has of an app that is to be replaced, as it was found: so that it need not be looked for again.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    now: Now,
+    /// Of which base.
+    base: usize,
+    /// Its number in the digest, where it was computed already.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl Held {
+    /// The record, in the table it was found in, or in one that has the same base.
+    pub(crate) fn record<'a>(&'a self, table: &'a Table) -> Option<Record<'a>> {
+        if self.base == place_of(&table.base) { self.now.record(&table.base) } else { None }
+    }
+}
+
 impl Table {
+    /// What there is of this id.
+    pub(crate) fn hold(&self, id: &str) -> Option<Held> {
+        let now = self.held(self.hash(id), id.as_bytes())?;
+        Some(Held { now, base: place_of(&self.base), digest: None })
+    }
+
+    /// As [`Table::upsert`], of an app of which it is known what there is, and perhaps its number in the digest. Where that is
+    /// not what there is, or the app claims other hosts, it is an upsert like any other.
+    ///
+    /// # Errors
+    /// As for [`Table::upsert`].
+    pub(crate) fn replace(&mut self, app: AppRecord, held: &Held, digest: Option<Digest>) -> Result<bool, HostTaken> {
+        let (hash, next) = (self.hash(app.get().id()), app.get());
+        let is_there = match self.overlay.app(hash, next.id_bytes(), &self.base) {
+            Some(now) => now.is(&held.now),
+            None => matches!(held.now, Now::Gone(_)),
+        };
+        let old = held.record(self).filter(|old| is_there && old.id_bytes() == next.id_bytes());
+        let Some(old) = old.filter(|old| next.hosts().all(|host| old.claims(host)) && self.has_room_for(next)) else {
+            return self.upsert(app);
+        };
+        let mut totals = self.totals;
+        totals.take(old, held.digest);
+        totals.add(next, digest);
+        self.totals = totals;
+        put(&mut self.overlay, &self.base, (hash, &app), Some(&held.now));
+        Ok(true)
+    }
+
     /// Puts `app` in, or in the place of the one of its id. Hosts that one had and this one does not claim are free then.
     /// True when there was one of its id.
     ///
@@ -21,9 +67,9 @@ impl Table {
         let hash = self.hash(app.get().id());
         let old = self.held(hash, app.get().id_bytes());
         if let Some(record) = old.as_ref().and_then(|old| old.record(&self.base)) {
-            self.totals.take(record);
+            self.totals.take(record, None);
         }
-        self.totals.add(app.get());
+        self.totals.add(app.get(), None);
         put(&mut self.overlay, &self.base, (hash, &app), old.as_ref());
         Ok(old.is_some())
     }
@@ -33,7 +79,7 @@ impl Table {
         let hash = self.hash(id);
         let Some(old) = self.held(hash, id.as_bytes()) else { return false };
         if let Some(record) = old.record(&self.base) {
-            self.totals.take(record);
+            self.totals.take(record, None);
         }
         remove(&mut self.overlay, &self.base, (hash, id.as_bytes()), &old);
         true
@@ -83,7 +129,7 @@ impl Table {
 
     /// Refuses an app that claims another's host, or for which there is no room.
     fn check(&self, app: Record<'_>) -> Result<(), HostTaken> {
-        let full = self.totals.records + app.as_bytes().len() as u64 > MAX_RECORDS_BYTES;
+        let full = !self.has_room_for(app);
         for host in app.hosts() {
             let owner = self.owner(host).filter(|owner| owner.id_bytes() != app.id_bytes());
             if let Some(owner) = owner.or(full.then_some(app)) {
@@ -91,6 +137,10 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    fn has_room_for(&self, app: Record<'_>) -> bool {
+        self.totals.records + app.as_bytes().len() as u64 <= MAX_RECORDS_BYTES
     }
 
     /// What there is of this id, to be kept while it is replaced. What is to go from the base counts as gone.
@@ -126,7 +176,8 @@ impl Totals {
         Self { apps, exact, wildcard, endpoints, documents, records, digest }
     }
 
-    fn add(&mut self, app: Record<'_>) {
+    /// `digest` is its number, where it is known.
+    fn add(&mut self, app: Record<'_>, digest: Option<Digest>) {
         let (exact, wildcard) = hosts_of(app);
         self.apps += 1;
         self.exact += exact;
@@ -134,11 +185,11 @@ impl Totals {
         self.endpoints += u64::from(app.endpoints());
         self.documents += app.document().len() as u64;
         self.records += app.as_bytes().len() as u64;
-        self.digest = self.digest.plus(app.digest());
+        self.digest = self.digest.plus(number_of(app, digest));
     }
 
     /// Never below nothing: the totals of a base are as its head says.
-    fn take(&mut self, app: Record<'_>) {
+    fn take(&mut self, app: Record<'_>, digest: Option<Digest>) {
         let (exact, wildcard) = hosts_of(app);
         self.apps = self.apps.saturating_sub(1);
         self.exact = self.exact.saturating_sub(exact);
@@ -146,8 +197,18 @@ impl Totals {
         self.endpoints = self.endpoints.saturating_sub(u64::from(app.endpoints()));
         self.documents = self.documents.saturating_sub(app.document().len() as u64);
         self.records = self.records.saturating_sub(app.as_bytes().len() as u64);
-        self.digest = self.digest.minus(app.digest());
+        self.digest = self.digest.minus(number_of(app, digest));
     }
+}
+
+fn number_of(app: Record<'_>, known: Option<Digest>) -> Digest {
+    debug_assert!(known.is_none_or(|known| known == app.digest()), "what is known of {app:?} is right");
+    known.unwrap_or_else(|| app.digest())
+}
+
+/// Tells one base from another, while both are there.
+fn place_of(base: &Arc<Base>) -> usize {
+    Arc::as_ptr(base).addr()
 }
 
 /// How many exact hosts it claims, and how many wildcards.

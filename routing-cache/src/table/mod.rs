@@ -28,6 +28,7 @@ use crate::model::{AppId, AppRecord, Digest, HostPattern, HostRef, MAX_HOST_BYTE
 
 pub use crate::model::{NormalPath, PathError};
 pub use base::{Base, BaseError, BaseHead, BaseLoader, Bucket, IndexName, MAX_RECORDS_BYTES};
+pub(crate) use change::Held;
 pub use diff::{Diff, diff};
 pub use host::normal_host;
 pub use list::Walk;

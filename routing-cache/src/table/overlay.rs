@@ -25,7 +25,7 @@ struct Entry {
 }
 
 /// What has become of an app or of a host.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Now {
     /// It is this record, or this record's.
     Put(AppRecord),
@@ -34,6 +34,14 @@ pub(super) enum Now {
 }
 
 impl Now {
+    /// Whether both are the same, of one base.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Put(one), Self::Put(other)) => one.is(other),
+            _ => false,
+        }
+    }
+
     /// The record it is, or was.
     pub(super) fn record<'a>(&'a self, base: &'a Base) -> Option<Record<'a>> {
         match self {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::{
+    arrival::Arrival,
     draft::Draft,
     hosts::{Gone, Map, contest},
 };
@@ -13,7 +14,7 @@ use crate::{
     guard::Verdict,
     model::{AppId, AppRecord, Digest, Record},
     state::{Kind, Op},
-    table::{Base, HostTaken, Table},
+    table::{Base, Held, HostTaken, Table},
     wire::{Batch, parse_document},
 };
 
@@ -66,12 +67,12 @@ impl Draft {
         self.save_whole();
         let gone: Gone = self.let_go(verdict).into_iter().collect();
         let released = std::mem::take(&mut self.arriving);
-        arriving.extend(released.iter().filter_map(|app| batch.get(app.get().id())));
+        arriving.extend(released.iter().filter_map(|arrival| batch.get(arrival.id.as_str())));
         let lost = contest(&self.before.table, &gone, &arriving, &Map::default());
         let mut losers = Vec::new();
         for (app, lost) in arriving.into_iter().zip(lost) {
             match lost {
-                None => self.placed(app),
+                None => self.placed(&app.app_id(), app, self.endpoints_before(app)),
                 Some(taken) => losers.push((AppRecord::copy_of(app), taken)),
             }
         }
@@ -91,7 +92,7 @@ impl Draft {
         for app in kept {
             self.work.table.upsert(app)?;
         }
-        let (stay, apps) = self.split(losers.into_iter().map(|(app, _)| app).collect());
+        let (stay, apps) = self.split(losers.into_iter().map(|(app, _)| Arrival::of(app)).collect());
         self.settle(stay, apps);
         self.count_held();
         Ok(())
@@ -116,7 +117,7 @@ impl Draft {
                 }
                 Some(Kind::Withheld(app)) => {
                     self.agree(&id);
-                    self.arriving.push(app);
+                    self.arriving.push(Arrival::of(app));
                 }
                 _ => {}
             }
@@ -139,22 +140,31 @@ impl Draft {
     }
 
     /// Those that keep their hosts, and the others.
-    fn split(&self, apps: Vec<AppRecord>) -> (Vec<AppRecord>, Vec<AppRecord>) {
-        apps.into_iter().partition(|app| self.keeps_hosts(app.get()))
+    fn split(&self, arriving: Vec<Arrival>) -> (Vec<(Arrival, Held)>, Vec<AppRecord>) {
+        let (mut stay, mut others) = (Vec::with_capacity(arriving.len()), Vec::new());
+        for mut arrival in arriving {
+            let held = arrival.held.take().or_else(|| self.work.table.hold(arrival.id.as_str()));
+            match held.filter(|held| self.keeps_hosts(held, arrival.app.get())) {
+                Some(held) => stay.push((arrival, held)),
+                None => others.push(arrival.app),
+            }
+        }
+        (stay, others)
     }
 
     /// Whether the app claims just the hosts that it has: then nobody can take one from it, and it takes and frees none.
-    fn keeps_hosts(&self, next: Record<'_>) -> bool {
-        let old = self.work.table.app(next.id()).filter(|old| old.host_count() == next.host_count());
+    fn keeps_hosts(&self, held: &Held, next: Record<'_>) -> bool {
+        let old = held.record(&self.work.table).filter(|old| old.host_count() == next.host_count());
         old.is_some_and(|old| old.hosts().all(|host| next.claims(host)))
     }
 
     /// The apps that wait for a host from before.
-    fn waiting_besides(&self, stay: &[AppRecord], apps: &[AppRecord]) -> Vec<AppRecord> {
+    fn waiting_besides(&self, stay: &[(Arrival, Held)], apps: &[AppRecord]) -> Vec<AppRecord> {
         let Some(differences) = self.work.differences().filter(|differences| differences.waiting() > 0) else {
             return Vec::new();
         };
-        let coming: std::collections::HashSet<&str> = stay.iter().chain(apps).map(|app| app.get().id()).collect();
+        let coming = stay.iter().map(|(arrival, _)| &arrival.app).chain(apps);
+        let coming: std::collections::HashSet<&str> = coming.map(|app| app.get().id()).collect();
         let waiting = differences.iter().filter_map(|(_, d)| match &d.kind {
             Kind::Waiting(app, _) if !coming.contains(app.get().id()) => Some(app.clone()),
             _ => None,
@@ -163,10 +173,13 @@ impl Draft {
     }
 
     /// Puts into the table those that stay at their hosts, and those of `apps` that get all of theirs; the others wait.
-    fn settle(&mut self, stay: Vec<AppRecord>, apps: Vec<AppRecord>) {
-        for app in stay {
-            self.placed(app.get());
-            self.step(Op::Put(app));
+    fn settle(&mut self, stay: Vec<(Arrival, Held)>, apps: Vec<AppRecord>) {
+        for (Arrival { id, app, digest, .. }, held) in stay {
+            let before = held.record(&self.work.table).map(Record::endpoints);
+            self.placed(&id, app.get(), before);
+            let done = self.work.replace(&app, &held, digest);
+            debug_assert!(done.is_ok(), "nobody takes a host that is another's: {done:?}");
+            self.record(Op::Put(app));
         }
         let mut claimants = apps.len();
         let mut losers = if apps.is_empty() { Vec::new() } else { self.round(apps) };
@@ -189,7 +202,10 @@ impl Draft {
             match self.place(&apps, &lost) {
                 Ok(()) => {
                     let winners = apps.iter().zip(&lost).filter(|(_, lost)| lost.is_none());
-                    winners.for_each(|(app, _)| self.placed(app.get()));
+                    winners.for_each(|(app, _)| {
+                        let before = self.endpoints_before(app.get());
+                        self.placed(&app.get().app_id(), app.get(), before);
+                    });
                     return apps.into_iter().zip(lost).filter_map(|(app, lost)| Some((app, lost?))).collect();
                 }
                 // The table is the last word. Each time there is one claimant less, so there is an end.
@@ -217,18 +233,20 @@ impl Draft {
         Ok(())
     }
 
-    fn placed(&mut self, app: Record<'_>) {
-        if self.difference(app.id()).is_some() {
-            self.agree(&app.app_id());
+    fn endpoints_before(&self, app: Record<'_>) -> Option<u32> {
+        self.before.table.app(app.id()).map(Record::endpoints)
+    }
+
+    /// `before`: the endpoints of what was served of it before.
+    fn placed(&mut self, id: &AppId, app: Record<'_>, before: Option<u32>) {
+        self.agree(id);
+        if self.work.tombstones.of(id.as_str()).is_some() {
+            self.step(Op::Unbury(id.clone()));
         }
-        if self.work.tombstones.of(app.id()).is_some() {
-            self.step(Op::Unbury(app.app_id()));
-        }
-        let before = self.before.table.app(app.id()).map(Record::endpoints);
         if app.endpoints() == 0 && before.is_some_and(|endpoints| endpoints > 0) {
-            self.taken.push(app.app_id());
+            self.taken.push(id.clone());
         } else if app.endpoints() > 0 && !self.whole {
-            self.back.push(app.app_id());
+            self.back.push(id.clone());
         }
         match before {
             Some(_) => self.summary.updated += 1,

@@ -4,7 +4,7 @@
 //! judges `shrink` (in `weigh`); `carry_out` (in `carry`) brings the table there. A step never looks at the orchestrator's word
 //! again. Every step goes through [`State::step`], which is what a restart does with it, too.
 
-use super::{Position, Summary};
+use super::{Position, Summary, arrival::Arrival};
 use crate::{
     model::{AppId, AppRecord, Digest, Epoch, Record, Rev},
     state::{Change, Difference, Kind, MAX_RETIRED_EPOCHS, Number, Op, Received, State},
@@ -36,7 +36,7 @@ pub(super) struct Draft {
     /// Waited for a host, and came anew.
     pub(super) again: Vec<AppId>,
     /// Valid apps of this update that are not served as they came.
-    pub(super) arriving: Vec<AppRecord>,
+    pub(super) arriving: Vec<Arrival>,
     /// What it has taken away, once carried out.
     pub(super) taken: Vec<AppId>,
     /// What it has put there, once carried out; not where it is saved whole.
@@ -92,13 +92,21 @@ impl Draft {
     pub(super) fn take(&mut self, incoming: Incoming) {
         let Incoming { id, rev, digest, app, .. } = incoming;
         let number = Number { rev, digest };
-        let served = self.before.table.app(id.as_str());
+        let mut held = self.before.table.hold(id.as_str());
+        let served = held.as_ref().and_then(|held| held.record(&self.before.table));
         let before = self.received_before(&id, served);
         let class = self.classify(id.as_str(), rev, app.as_ref().ok().map(AppRecord::get), served);
+        if self.difference_before(id.as_str()).is_none() {
+            // Then it is the number of what is served.
+            held.iter_mut().for_each(|held| held.digest = before.map(|before| before.digest));
+        }
         let is_news = before != Some(number);
         self.count_received(before, Some(number));
         match class {
-            Class::Arrives => app.into_iter().for_each(|app| self.arrive(app)),
+            Class::Arrives => app.into_iter().for_each(|app| {
+                self.comes(&id);
+                self.arriving.push(Arrival { id: id.clone(), app, digest: Some(digest), held: held.take() });
+            }),
             Class::Withheld => app.into_iter().for_each(|app| self.lose(id.clone(), Kind::Withheld(app))),
             Class::Invalid => app.err().into_iter().for_each(|error| self.take_invalid(&id, number, error, is_news)),
             class => self.note(&id, class, || number),
@@ -216,11 +224,6 @@ impl Draft {
         self.summary.invalid += 1;
         self.newly_invalid += usize::from(is_news);
         self.differ(id, Kind::Invalid(number, error.field, error.message));
-    }
-
-    fn arrive(&mut self, app: AppRecord) {
-        self.comes(&app.get().app_id());
-        self.arriving.push(app);
     }
 
     /// What comes is held no longer, nor invalid. What waits for its host is looked at again, and may go on waiting.

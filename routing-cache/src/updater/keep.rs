@@ -254,13 +254,13 @@ impl Largest {
         match op {
             // An op of another kind changes no app.
             Op::Put(app) => {
-                let (id, bytes) = size(app.get());
-                let before = known.iter().position(|(there, _)| *there == id).map(|at| known.remove(at).1);
+                let (id, bytes) = (app.get().id(), app.get().document().len() as u64);
+                let before = known.iter().position(|(there, _)| there.as_str() == id).map(|at| known.remove(at).1);
                 let least = known.last().map_or(0, |(_, bytes)| *bytes);
                 if before.is_some_and(|before| before > bytes) || (before.is_none() && known.len() < LARGEST) {
                     self.0 = None;
                 } else if bytes > least || before.is_some() {
-                    known.push((id, bytes));
+                    known.push(size(app.get()));
                     known.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
                     known.truncate(LARGEST);
                 }

@@ -10,10 +10,13 @@
 //! - What was *received* stands apart from what is *served* ([`crate::state::Received`]), so apps that are held, invalid,
 //!   stale or refused make nobody ask for the table again.
 
+mod arrival;
 mod carry;
 mod draft;
+mod handover;
 mod hosts;
 mod keep;
+mod mark;
 mod offer;
 mod outcome;
 mod report;
@@ -25,7 +28,7 @@ mod weigh;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    disk::{Disk, RealDisk},
+    disk::{Disk, ReadFile, RealDisk},
     gate::{Gate, GateConfig, Observation},
     guard::Guard,
     limits::Limits,
@@ -38,10 +41,14 @@ use crate::{
 pub use crate::{
     guard::{Evidence, GuardConfig},
     state::{Pin, PinnedBy, Position},
-    store::{Damage, PoisonRules, Poisoned},
+    store::{Damage, Image, PoisonRules, Poisoned, Regained},
 };
+pub use handover::{ClaimError, Claimed, ReceiveError};
+pub use mark::{Comparison, TableMark};
 pub use outcome::{ApproveError, EpochError, Outcome, Rejection, SteerError, Summary};
-pub use report::{Attempts, Audit, BootReport, Held, MAX_NAMED, Report, SHRINK_GUARD, SavedReport, Saves, Sizes};
+pub use report::{
+    Attempts, Audit, BootReport, Held, ImageFate, MAX_NAMED, Report, SHRINK_GUARD, SavedReport, Saves, Sizes,
+};
 
 /// What an updater goes by.
 #[derive(Clone, Debug)]
@@ -111,6 +118,20 @@ impl Updater {
         Self::boot_on(Arc::new(RealDisk), config, state_dir, now)
     }
 
+    /// As [`Updater::boot`], with an image that a process before has left, which is restored where it is whole and newer than
+    /// what is on disk. Which it was stands in the report.
+    ///
+    /// # Errors
+    /// When another process works on `state_dir`.
+    pub fn boot_with(
+        config: UpdaterConfig,
+        state_dir: &Path,
+        image: Option<&mut dyn ReadFile>,
+        now: Now,
+    ) -> Result<(Self, Reader, BootReport), BootError> {
+        Self::boot_with_on(Arc::new(RealDisk), config, state_dir, image, now)
+    }
+
     /// As [`Updater::boot`], on a disk of the caller's.
     ///
     /// # Errors
@@ -121,8 +142,24 @@ impl Updater {
         state_dir: &Path,
         now: Now,
     ) -> Result<(Self, Reader, BootReport), BootError> {
+        Self::boot_with_on(disk, config, state_dir, None, now)
+    }
+
+    /// As [`Updater::boot_with`], on a disk of the caller's.
+    ///
+    /// # Errors
+    /// When another process works on `state_dir`.
+    pub fn boot_with_on(
+        disk: Arc<dyn Disk>,
+        config: UpdaterConfig,
+        state_dir: &Path,
+        image: Option<&mut dyn ReadFile>,
+        now: Now,
+    ) -> Result<(Self, Reader, BootReport), BootError> {
         let mut store = Store::open(disk, state_dir)?;
-        let found = store.boot(config.poison, now.wall);
+        let mut found = store.boot(config.poison, now.wall);
+        let on_disk = found.state.as_ref().map(|state| state.meta.provenance.clone());
+        let fate = image.map(|image| handover::choose(&mut store, &mut found, config.poison, image));
         let (writer, reader) = live::cell(Published::default());
         let mut updater = Self::new(config, store, writer, now);
         let mut report = BootReport {
@@ -130,16 +167,21 @@ impl Updater {
             removed: found.removed,
             unwritable: updater.store.unwritable().map(str::to_owned),
             lost: found.lost,
+            image: fate,
             ..BootReport::default()
         };
         if let Some(state) = found.state {
-            updater.restore(state, now);
+            updater.restore(state, Source::Snapshot, now);
             let apps = updater.state.table.len();
             report.restored = updater.has_table().then(|| format!("{} with {apps} apps", found.origin));
         }
         updater.poisoned = found.poisoned.filter(|poisoned| updater.is_behind_of(poisoned));
         report.poisoned.clone_from(&updater.poisoned);
         updater.saved.error.clone_from(&report.unwritable);
+        if report.image == Some(ImageFate::Restored) {
+            updater.note_on_disk(on_disk.as_ref());
+            updater.saved.unsaved = true;
+        }
         updater.saved.bytes = updater.store.bytes();
         Ok((updater, reader, report))
     }
@@ -167,7 +209,7 @@ impl Updater {
         }
     }
 
-    fn restore(&mut self, state: State, now: Now) {
+    fn restore(&mut self, state: State, source: Source, now: Now) {
         self.state = state;
         if !self.has_table() {
             return;
@@ -177,7 +219,7 @@ impl Updater {
         // An hour's largest number that has outlived its hour would let more go: what is there and what went bound it.
         let most = meta.hour_max.min(away.saturating_add(self.state.table.len() as u64));
         self.guard = Guard::restore(self.config.guard, &meta.window, most, now.wall);
-        meta.provenance.source = if meta.pin.is_some() { Source::Operator } else { Source::Snapshot };
+        meta.provenance.source = if meta.pin.is_some() { Source::Operator } else { source };
         (self.saved.generation, self.saved.at) = (meta.provenance.generation, meta.provenance.received_at);
         self.publish();
     }
@@ -202,7 +244,7 @@ impl Updater {
     #[must_use]
     pub fn wants_answers(&self, now: Now) -> bool {
         let believed = if self.has_table() { self.gate.is_open(now) } else { self.gate.says_ready(now) };
-        believed && self.state.meta.pin.is_none()
+        believed && self.state.meta.pin.is_none() && !self.store.is_away()
     }
 
     /// What the next changes call asks for. `None`: only a snapshot will do.

@@ -1,6 +1,6 @@
 //! The two kinds of answers that may change the table, from their arrival to the verdict; and the audit.
 
-use super::{Audit, Outcome, Position, Rejection, Updater, draft::Draft};
+use super::{Audit, Outcome, Position, Rejection, Updater, arrival::Arrival, draft::Draft};
 use crate::{
     gate::{Observation, ShutReason},
     guard::Verdict,
@@ -34,7 +34,7 @@ impl Updater {
             Err(rejection) => return Outcome::Rejected(rejection),
         };
         if candidate.partial.is_some() || !Draft::is_mostly_new(arriving.len(), &candidate.apps) {
-            draft.arriving.extend(arriving.into_iter().map(AppRecord::copy_of));
+            draft.arriving.extend(arriving.into_iter().map(|app| Arrival::of(AppRecord::copy_of(app))));
             draft.carry_out(&verdict);
             return self.conclude(draft, &verdict, now);
         }
@@ -105,6 +105,7 @@ impl Updater {
             self.gate.denial().map(|why| ShutReason::NotReady(why.into()))
         };
         match reason {
+            _ if self.store.is_away() => Err(Rejection::Away),
             _ if self.state.meta.pin.is_some() => Err(Rejection::Pinned),
             Some(reason) => Err(Rejection::GateShut(reason)),
             None => Ok(()),

@@ -83,6 +83,9 @@ pub enum Rejection {
         /// Which.
         epoch: Epoch,
     },
+    /// It is on its way from one process to another.
+    #[error("the table is being handed from one process to another")]
+    Away,
     /// An operator has said that the table is to stay as it is.
     #[error("the table is pinned (`holdgate table unpin` follows the orchestrator again)")]
     Pinned,

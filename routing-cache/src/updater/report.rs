@@ -139,6 +139,21 @@ pub struct BootReport {
     pub poisoned: Option<Poisoned>,
     /// Changes that had been acknowledged could not be read.
     pub lost: bool,
+    /// What became of the image there was, if there was one.
+    pub image: Option<ImageFate>,
+}
+
+/// What became of an image that a start was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageFate {
+    /// It is served: it is newer than what is on disk, or there is nothing.
+    Restored,
+    /// What is on disk is served: it is as new, or newer.
+    NotNewer,
+    /// It is not whole: why.
+    NotWhole(String),
+    /// Runs have died young, and it may be why.
+    KeptOut,
 }
 
 /// Whether what was received is what the orchestrator says it has.

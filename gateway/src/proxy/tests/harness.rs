@@ -27,7 +27,7 @@ use crate::{
     drain::Drain,
     net::{inherited::Inherited, listen},
     probe::Probes,
-    proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
+    proxy::{Heartbeats, ListenerStats, Proving, Settings, Workers, WorkersStart},
     telemetry::access::AccessLog,
     upstream::registry::Endpoints,
 };
@@ -114,6 +114,7 @@ impl Gateway {
             access,
             endpoints: Arc::clone(&endpoints),
             probes: probes.clone(),
+            proving: Proving::default(),
         })
         .unwrap();
         let stats = workers.listeners().remove(0);

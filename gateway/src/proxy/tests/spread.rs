@@ -18,6 +18,7 @@ use crate::{
     probe::Probes,
     proxy::{
         connections::Connections,
+        proving::Proving,
         spread::{self, Arrival, Loads, Place},
         worker,
         workers::{Heartbeats, WorkerStart},
@@ -174,13 +175,14 @@ fn first_of_two(
     let (second, _) = peers.pop().unwrap();
     let (peers, arrivals) = peers.pop().unwrap();
     start(WorkerStart {
-        listeners: vec![(Arc::clone(&connections), bound.sockets)],
+        listeners: vec![(Arc::clone(&connections), bound.sockets.into_iter().map(Arc::new).collect())],
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         reader: live::cell(published(&[])).1,
         draining: drain.watch(),
         access: AccessLog::off(),
         endpoints: Arc::new(Endpoints::new()),
         probes: Probes::default(),
+        proving: Proving::default(),
         limits: Arc::new(Limits::default()),
         workers: 2,
         heartbeat: Heartbeats::new(2).of(0),

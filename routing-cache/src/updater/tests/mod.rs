@@ -3,9 +3,11 @@
 
 mod bad_answers;
 mod boot;
+mod boot_image;
 mod deleted;
 mod epochs;
 mod guarding;
+mod handover;
 mod hosts;
 mod invalid;
 mod keeping;
