@@ -46,6 +46,8 @@ request_body_bytes = 1000
 [drain]
 timeout = "5s"
 idle_grace = "100ms"
+[log]
+access = "off"
 """
 
 
@@ -256,7 +258,7 @@ def a_reload_after_the_program_changed_upgrades(stage):
     stage.systemctl("reload", "holdgate")
     until("systemd to follow", lambda: stage.main() not in (0, pid))
     assert stage.show("ActiveState") == "active"
-    pid = stage.main()
+    until("the end of the one before", lambda: stage.machine.run("sh", "-c", f"kill -0 {pid}", check=False).returncode)
     stage.systemctl("restart", "holdgate")
     said = load.stop()
     assert not load.broken, (said, load.broken[:5])

@@ -34,7 +34,7 @@ pub enum Command {
     /// Run the gateway in the foreground
     Run(RunArgs),
     /// Replace the running gateway by this program, without a refused connection
-    Upgrade,
+    Upgrade(UpgradeArgs),
     /// Validate the configuration and, given a file, a table
     Check(CheckArgs),
     /// Say whether a restart now is safe, and why
@@ -81,6 +81,14 @@ pub struct ClientArgs {
     /// The file with the bearer token [default: `admin.token_file` of the configuration]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// `holdgate upgrade`
+#[derive(Args, Clone, Debug, Default)]
+pub struct UpgradeArgs {
+    /// Start the successor and wait for nothing: how the command itself starts it
+    #[arg(long, hide = true)]
+    pub start_and_leave: bool,
 }
 
 /// `holdgate check`
