@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin,
     config::Config,
     drain::Draining,
     net::listen::ListenSocket,
@@ -38,7 +38,7 @@ pub(super) struct Handover<'a> {
     pub(super) workers: &'a Workers,
     /// A duplicate of the admin API's socket, and what makes it accept nothing more. The duplicate may be kept: the admin API
     /// answers to the end of a drain.
-    pub(super) admin: (OwnedFd, CancellationToken),
+    pub(super) admin: (OwnedFd, admin::Accepting),
     pub(super) line: Line,
 }
 
@@ -63,7 +63,7 @@ impl Succession {
             }),
             takeovers: parts.line.takeovers,
             withdraw: Box::new(move |by| {
-                accepting.cancel();
+                accepting.withdraw();
                 tell.send_replace(Some(by));
             }),
         };
