@@ -17,7 +17,7 @@ use holdgate_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{follower, host, three};
+use crate::{host, steady, three};
 
 /// A process that is no child of the test. Dropped, it is killed.
 struct Stranger(u32);
@@ -39,7 +39,7 @@ fn parent_of(pid: u32) -> u32 {
 #[test]
 fn an_upgrade_replaces_the_process_says_both_versions_and_leaves_no_chain() {
     let (_backends, orchestrator, hosts) = three();
-    let mut gateway = follower(&orchestrator, "");
+    let mut gateway = steady(&orchestrator, "");
     let load = Load::start(gateway.web, &hosts);
     let first = gateway.pid().expect("it runs");
     let mut before = first;
@@ -69,7 +69,7 @@ fn what_is_known_goes_over_and_the_successor_follows_on() {
     let dead = free_address();
     let document = format!(r#"{{"hosts":["{}"],"endpoints":["{}","{dead}"]}}"#, host(0), backend.address());
     let orchestrator = Orchestrator::start([("app-00000".to_owned(), document)]);
-    let mut gateway = follower(&orchestrator, "[upstream]\neject_after = 2\neject_for = \"60s\"\n");
+    let mut gateway = steady(&orchestrator, "[upstream]\neject_after = 2\neject_for = \"60s\"\n");
     wait::until("the dead endpoint to be ejected", || {
         assert_eq!(http::get(gateway.web, &host(0), "/").expect("an answer").status, 200);
         (gateway.status()["upstreams"]["ejected"] == 1).then_some(())
@@ -101,7 +101,7 @@ fn what_is_known_goes_over_and_the_successor_follows_on() {
 #[test]
 fn a_table_that_is_served_survives_although_its_folder_is_gone() {
     let (_backends, orchestrator, hosts) = three();
-    let mut gateway = follower(&orchestrator, "");
+    let mut gateway = steady(&orchestrator, "");
     // Nobody is there to give it again.
     orchestrator.become_(Mood::NotReadyAndEmpty);
     let load = Load::start(gateway.web, &hosts);
@@ -138,6 +138,7 @@ fn a_full_disk_keeps_nobody_from_taking_over() {
     for size in [1 << 16, 1 << 12, 1] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
+    drop(file);
     let page = "x".repeat(9000);
     orchestrator.put(
         "large",
@@ -197,7 +198,7 @@ fn a_unix_listener_and_a_unix_admin_api_stay_where_they_are() {
 #[test]
 fn a_successor_may_have_other_listeners_and_workers() {
     let (_backends, orchestrator, hosts) = three();
-    let mut gateway = follower(&orchestrator, "[gateway]\nworkers = 3\n");
+    let mut gateway = steady(&orchestrator, "[gateway]\nworkers = 3\n");
     let load = Load::start(gateway.web, &hosts);
     for (from, to) in [("= 3", "= 1"), ("= 1", "= 4"), ("= 4", "= 2")] {
         gateway.reconfigure(&format!("workers {from}"), &format!("workers {to}"));
@@ -218,7 +219,7 @@ fn a_successor_may_have_other_listeners_and_workers() {
 #[test]
 fn the_one_before_answers_what_it_has_begun_and_says_that_it_closes() {
     let (_backends, orchestrator, hosts) = three();
-    let mut gateway = follower(&orchestrator, "");
+    let mut gateway = steady(&orchestrator, "");
     let mut client = Connection::open(gateway.web).expect("a connection");
     let head = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 5\r\n\r\n", hosts[0]);
     client.write(head.as_bytes()).expect("written");

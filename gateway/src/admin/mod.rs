@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 pub use self::{
     health::checks,
     process::{memory_limit_bytes, open_descriptors},
-    server::{Running, Socket, start},
+    server::{Accepting, Running, Socket, start},
 };
 use crate::{
     config::Config, drain::Drain, readiness::Readiness, telemetry::metrics::Exposition, updates::Updates,

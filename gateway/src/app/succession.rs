@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::notify;
 use crate::{
+    admin,
     config::Config,
     drain::Draining,
     net::listen::ListenSocket,
@@ -39,7 +39,7 @@ pub(super) struct Handover<'a> {
     pub(super) workers: &'a Workers,
     /// A duplicate of the admin API's socket, and what makes it accept nothing more. The duplicate may be kept: the admin API
     /// answers to the end of a drain.
-    pub(super) admin: (OwnedFd, CancellationToken),
+    pub(super) admin: (OwnedFd, admin::Accepting),
     pub(super) line: Line,
 }
 
@@ -64,7 +64,7 @@ impl Succession {
             }),
             takeovers: parts.line.takeovers,
             withdraw: Box::new(move |by| {
-                accepting.cancel();
+                accepting.withdraw();
                 // Before the successor is told to go on: what it says to the service manager then is listened to.
                 notify::replaced(by.pid);
                 tell.send_replace(Some(by));

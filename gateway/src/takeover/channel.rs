@@ -24,6 +24,9 @@ pub(super) const PACKET_BYTES: usize = 64 << 10;
 /// Descriptors of one packet. Source: the kernel allows 253 (SCM_MAX_FD); sixteen descriptors are enough to be quick.
 pub(super) const PACKET_DESCRIPTORS: usize = 16;
 
+/// For a last word to be sent: its reader is there, or does not matter.
+pub(super) const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
+
 const SPACE: usize = rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS));
 
 /// One end.
@@ -62,6 +65,13 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let bytes = serde_json::to_vec(message).map_err(|error| ChannelError::Strange(error.to_string()))?;
         send_packet(self.0.as_fd(), &bytes, descriptors, deadline)
+    }
+
+    /// Says why nothing comes of it.
+    pub(super) fn refuse(&self, reason: &str) {
+        let refused = Message::Refused { reason: reason.to_owned() };
+        // ignored: one that does not listen learns it from the end of the connection
+        let _ = self.send(&refused, &[], Instant::now() + LAST_WORD_TIMEOUT);
     }
 
     /// The next message, before `deadline`.
@@ -130,9 +140,9 @@ pub(super) fn receive_packet(
             // No packet is empty: this is the end.
             Ok(received) if received.bytes == 0 => return Err(ChannelError::Closed),
             Ok(received) => return Ok((received.bytes, rights(&mut control))),
-            Err(Errno::INTR) => {}
+            // The other end was closed with words of ours unread, which is said once: what it has said before is still there.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(Errno::AGAIN) => wait(socket, PollFlags::IN, deadline)?,
-            Err(Errno::CONNRESET) => return Err(ChannelError::Closed),
             Err(errno) => return Err(ChannelError::System(errno.into())),
         }
     }
@@ -200,6 +210,16 @@ mod tests {
         assert_eq!(byte, *b"x");
         assert!(matches!(other.receive(soon()), Err(ChannelError::Closed)));
         assert!(matches!(other.send(&Message::Yours, &[], soon()), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn the_last_words_of_who_did_not_listen_are_heard() {
+        let (one, other) = channels();
+        one.send(&Message::Yours, &[], soon()).unwrap();
+        other.send(&Message::Serving, &[], soon()).unwrap();
+        drop(other);
+        assert!(matches!(one.receive(soon()), Ok((Message::Serving, _))));
+        assert!(matches!(one.receive(soon()), Err(ChannelError::Closed)));
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) fn reach(state_dir: &Path) -> io::Result<OwnedFd> {
 
 /// Who is at the other end, where that is the same user or root. To who has connected it names who has made the socket listen,
 /// which may be a process before the one that answers.
-pub(super) fn trusted(socket: &OwnedFd) -> io::Result<Result<UCred, u32>> {
+pub(super) fn trusted(socket: &impl AsFd) -> io::Result<Result<UCred, u32>> {
     let peer = socket_peercred(socket)?;
     let uid = peer.uid.as_raw();
     Ok(if peer.uid == geteuid() || uid == 0 { Ok(peer) } else { Err(uid) })

@@ -9,11 +9,14 @@ use std::{
 
 use metrics::counter;
 use routing_cache::updater::TableMark;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    process::Pid,
+};
 use tokio::{runtime::Runtime, time::timeout};
 
 use super::{
-    channel::{Channel, ChannelError, PACKET_DESCRIPTORS},
+    channel::{Channel, ChannelError, LAST_WORD_TIMEOUT, PACKET_DESCRIPTORS},
     desk,
     estate::Replaced,
     message::{Health, Hello, Message, Offer, Role, Table},
@@ -40,8 +43,6 @@ const PROVE_WITHIN: Duration = Duration::from_secs(18);
 const SERVE_WITHIN: Duration = Duration::from_secs(10);
 /// For a successor that failed to end by itself. It has sockets in which clients wait, so then it is ended.
 const END_WITHIN: Duration = Duration::from_secs(5);
-/// For a last word to be sent.
-const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Endpoints of which something is known that are passed on. They are few: an orchestrator takes dead ones away.
 const MOST_HEALTH: usize = 4096;
 /// Of them in one packet: an address has 113 bytes at most, and the rest of its entry less than 100.
@@ -51,7 +52,7 @@ const HEALTH_IN_PACKET: usize = 256;
 struct Giving<'a> {
     reception: &'a Reception,
     runtime: Runtime,
-    channel: Channel,
+    channel: &'a Channel,
     successor: Process,
     pid: u32,
     /// It has duplicates of the sockets.
@@ -64,22 +65,29 @@ struct Giving<'a> {
 
 /// Hands over to who has called, or says why not.
 pub(super) fn give(reception: &Reception, caller: OwnedFd) {
-    let giving = match Giving::begin(reception, caller) {
-        Ok(giving) => giving,
-        Err(error) => return tracing::warn!(%error, "who asked to take over was not received"),
-    };
-    giving.carry_out();
+    let channel = Channel::new(caller);
+    match known(&channel).and_then(|pid| Giving::begin(reception, &channel, pid)) {
+        Ok(giving) => giving.carry_out(),
+        Err(error) => {
+            tracing::warn!(%error, "who asked to take over was not received");
+            channel.refuse(&error.to_string());
+        }
+    }
+}
+
+/// Who has called, where it is one that may.
+fn known(channel: &Channel) -> Result<Pid, RefusedThere> {
+    Ok(desk::trusted(channel)?.map_err(RefusedThere::OtherUser)?.pid)
 }
 
 impl<'a> Giving<'a> {
-    fn begin(reception: &'a Reception, caller: OwnedFd) -> Result<Self, RefusedThere> {
-        let peer = desk::trusted(&caller)?.map_err(RefusedThere::OtherUser)?;
+    fn begin(reception: &'a Reception, channel: &'a Channel, pid: Pid) -> Result<Self, RefusedThere> {
         Ok(Self {
             reception,
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
-            channel: Channel::new(caller),
-            successor: Process::find(peer.pid)?,
-            pid: peer.pid.as_raw_nonzero().get().unsigned_abs(),
+            channel,
+            successor: Process::find(pid)?,
+            pid: pid.as_raw_nonzero().get().unsigned_abs(),
             is_entrusted: false,
             returns: None,
             suspended: None,
@@ -224,21 +232,20 @@ impl<'a> Giving<'a> {
         }
         self.reception.close();
         counter!(TAKEOVERS, OUTCOME => "replaced").increment(1);
-        (self.reception.estate.withdraw)(replaced);
-        // ignored: it serves, and needs to know no more
-        let _ = self.channel.send(&Message::Serving, &[], Instant::now() + LAST_WORD_TIMEOUT);
+        // The last ones that came back are served here, too: the workers take none any more once they drain.
         if let Some(returns) = self.returns.take() {
             returns.join();
         }
+        (self.reception.estate.withdraw)(replaced);
+        // ignored: it serves, and needs to know no more
+        let _ = self.channel.send(&Message::Serving, &[], Instant::now() + LAST_WORD_TIMEOUT);
     }
 
     /// This process goes on as if nothing had been.
     fn go_on(mut self, error: &RefusedThere) {
         counter!(TAKEOVERS, OUTCOME => "refused").increment(1);
         tracing::warn!(pid = self.pid, "the take-over came to nothing, this process serves on: {error}");
-        let refused = Message::Refused { reason: error.to_string() };
-        // ignored: one that does not listen learns it from the end of the connection
-        let _ = self.channel.send(&refused, &[], Instant::now() + LAST_WORD_TIMEOUT);
+        self.channel.refuse(&error.to_string());
         if !self.is_away {
             // The folder was never the successor's, so nothing needs to be waited for.
             self.suspended = None;

@@ -29,8 +29,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const GIVEN_WITHIN: Duration = Duration::from_secs(30);
 /// For an answer that nothing has to be done for but to let go of a folder.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// For a last word to be sent.
-const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Packets of one kind that are taken at most: sixteen thousand endpoints, and as many listening sockets as no machine has
 /// workers for.
 const MOST_PACKETS: u32 = 1024;
@@ -212,9 +210,7 @@ impl Heir {
 
     /// Gives up, and says why.
     pub fn give_up(self, reason: &str) {
-        let refused = Message::Refused { reason: reason.to_owned() };
-        // ignored: it learns it from the end of the connection, too
-        let _ = self.channel.send(&refused, &[], Instant::now() + LAST_WORD_TIMEOUT);
+        self.channel.refuse(reason);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::event::PollFlags;
@@ -18,13 +18,11 @@ use super::{
     desk::{self, Desk},
     estate::Estate,
     giving,
-    message::{ANOTHER, Message},
+    message::ANOTHER,
 };
 
 /// How often it is looked whether the socket can still be found, and whether the process drains.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// For a refusal to be sent; its reader is there, or it is closed.
-const REFUSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the threads share.
 #[derive(Debug)]
@@ -116,7 +114,7 @@ impl Reception {
         };
         drop(desk);
         if self.is_busy.swap(true, Ordering::AcqRel) {
-            return refuse(caller, ANOTHER);
+            return Channel::new(caller).refuse(ANOTHER);
         }
         self.hand_over(caller);
     }
@@ -137,10 +135,4 @@ impl Reception {
     fn desk(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn refuse(caller: OwnedFd, reason: &str) {
-    let refused = Message::Refused { reason: reason.to_owned() };
-    // ignored: who does not listen learns it from the end of the connection
-    let _ = Channel::new(caller).send(&refused, &[], Instant::now() + REFUSE_TIMEOUT);
 }

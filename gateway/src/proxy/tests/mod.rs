@@ -10,6 +10,7 @@ mod harness;
 mod headers;
 mod parking;
 mod probes;
+mod proving;
 mod refusals;
 mod retries;
 mod routing;
