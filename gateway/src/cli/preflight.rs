@@ -5,6 +5,7 @@
 //! judged by pure functions, which the tests drive.
 
 mod before_start;
+mod holder;
 mod machine;
 mod ports;
 mod source;
