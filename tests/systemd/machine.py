@@ -111,7 +111,11 @@ class Machine:
     def stop(self):
         if self.process:
             os.kill(self.pid or self.process.pid, signal.SIGKILL)
-            self.process.wait(DEADLINE)
+            try:
+                self.process.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                print(f"the machine does not end: {self.folder} is left", flush=True)
+                return
         subprocess.run(["umount", "-l", self.root], check=False)
         for group in self.groups:
             for below in sorted(group.rglob("*"), key=lambda path: -len(path.parts)):

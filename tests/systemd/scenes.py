@@ -240,6 +240,8 @@ def a_socket_unit_starts_it_and_its_clients_are_served(stage):
         stage.unit("holdgate.socket", text.replace("ListenStream=0.0.0.0:8080", lines))
         stage.systemctl("daemon-reload")
         stage.systemctl("start", "holdgate.socket")
+        until("nothing of the one before", lambda: stage.show("SubState") == "dead")
+        stage.machine.run("holdgate", "preflight")
         assert get(stage.web) == 200, "the first client starts it, and waits until it serves"
         load = Load(stage.web)
         stage.systemctl("kill", "--kill-who=main", "-s", "KILL", "holdgate")
@@ -272,14 +274,15 @@ def a_reload_after_the_program_changed_upgrades(stage):
     return said
 
 
-# Stops one thread of a process as a debugger does, and keeps it so.
+# Stops one thread of a process as a debugger does, and keeps it so until it is killed, whose end it has to be told of.
 HOLD = """
-import ctypes, os, sys, time
+import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
-ATTACH = 16
+ATTACH, ANY_CHILD = 16, 0x40000000
 if libc.ptrace(ATTACH, int(sys.argv[1]), None, None): sys.exit(os.strerror(ctypes.get_errno()))
-os.waitpid(int(sys.argv[1]), 0x40000000)
-time.sleep(60)
+while True:
+    _, status = os.waitpid(int(sys.argv[1]), ANY_CHILD)
+    if not os.WIFSTOPPED(status): break
 """
 
 
@@ -299,11 +302,13 @@ def a_hang_is_ended_within_the_watchdogs_time(stage):
             tasks = pathlib.Path(f"/proc/{outside}/task").iterdir()
             worker = next(task.name for task in tasks if (task / "comm").read_text().strip() == "worker-0")
             holder = subprocess.Popen([sys.executable, "-c", HOLD, worker])
-        until("another process", lambda: stage.main() not in (0, pid) and stage.serves(), seconds + 10)
+        try:
+            until("another process", lambda: stage.main() not in (0, pid) and stage.serves(), seconds + 10)
+        finally:
+            if holder:
+                holder.kill()
+                holder.wait()
         took = time.monotonic() - began
-        if holder:
-            holder.kill()
-            holder.wait()
         assert took < seconds + 2, f"{what}: {took:.1f} s"
         said.append(f"{what}: {took:.1f} s")
     (stage.machine.root / UNITS / "holdgate.service.d/watchdog.conf").unlink()
