@@ -78,12 +78,13 @@ fn take_over(base: Base) -> anyhow::Result<(Process, DescriptorStore)> {
         Err(error) => return Err(give_up(heir, &error)),
     };
     match prove(&given, &heir) {
-        Ok(()) => settle(given, rest, heir),
+        Ok(claimed) => settle(given, rest, heir, &claimed),
         Err(error) => {
-            // What has come to be served here, as it could not be handed back, is served to its end.
+            let error = give_up(heir, &error);
+            // What has come to be served here, as it could not be handed back, is served as long as the other one waits.
             given.plane.base.drain.start();
             given.plane.workers.join();
-            Err(give_up(heir, &error))
+            Err(error)
         }
     }
 }
@@ -159,7 +160,7 @@ fn adopt(base: &Base, sockets: impl Iterator<Item = OwnedFd>) -> anyhow::Result<
 }
 
 /// Returns once the state folder is this process's.
-fn prove(given: &Given, heir: &Heir) -> anyhow::Result<()> {
+fn prove(given: &Given, heir: &Heir) -> anyhow::Result<Claimed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let table = takeover::Table::from(&runtime.block_on(given.received.mark())?);
     if table != heir.offer().table {
@@ -167,10 +168,7 @@ fn prove(given: &Given, heir: &Heir) -> anyhow::Result<()> {
     }
     serves(&given.plane.workers, &given.plane.base.probes)?;
     heir.proved(table)?;
-    let claimed = claim(given, &runtime)?;
-    boot::log_found(&claimed.found);
-    tracing::info!(goes_on = claimed.goes_on, "the state folder is taken over");
-    Ok(())
+    claim(given, &runtime)
 }
 
 /// Every worker makes progress, and an own request comes back through every listener.
@@ -212,7 +210,7 @@ fn claim(given: &Given, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Cla
 }
 
 /// From here on this process serves.
-fn settle(given: Given, mut rest: Rest, heir: Heir) -> anyhow::Result<(Process, DescriptorStore)> {
+fn settle(given: Given, mut rest: Rest, heir: Heir, claimed: &Claimed) -> anyhow::Result<(Process, DescriptorStore)> {
     let Given { plane, received, proving } = given;
     let levels = plane.base.levels.clone();
     let own_stdout = io::stdout().as_fd().try_clone_to_owned();
@@ -223,11 +221,12 @@ fn settle(given: Given, mut rest: Rest, heir: Heir) -> anyhow::Result<(Process, 
     };
     levels.flush();
     go_on_with(rest.stdio);
+    boot::log_found(&claimed.found);
     proving.end();
     drop(received);
     counter!(TAKEOVERS, OUTCOME => "replaced").absolute(takeovers);
     let said = line(&heir);
-    tracing::info!("{said}");
+    tracing::info!(journal_goes_on = claimed.goes_on, "{said}");
     if let Err(error) = heir.serving() {
         tracing::warn!(%error, "this process serves, and the one before does not say that it knows");
     }

@@ -87,7 +87,10 @@ impl AsFd for Desk {
 
 /// Makes the folder anew where it was removed, as a save of the table would.
 pub(super) fn make_folder(state_dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(state_dir)
+    match DirBuilder::new().mode(FOLDER_MODE).create(state_dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Reaches the process that runs on `state_dir`.

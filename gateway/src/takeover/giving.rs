@@ -140,7 +140,7 @@ impl<'a> Giving<'a> {
         if draining >= MOST {
             return Err(RefusedThere::TooMany { draining });
         }
-        if !is_in_same_group(hello) {
+        if !is_looked_after(is_supervised(), own_cgroup().as_deref(), hello.cgroup.as_deref()) {
             return Err(RefusedThere::Supervised);
         }
         Ok(protocol)
@@ -285,14 +285,33 @@ fn packets(items: usize, in_one: usize) -> u32 {
     u32::try_from(items.div_ceil(in_one)).unwrap_or(u32::MAX)
 }
 
-/// A service manager ends what is in the group of the process it started, and sees nothing else.
-fn is_in_same_group(hello: &Hello) -> bool {
-    let is_supervised = std::env::var_os("NOTIFY_SOCKET").is_some();
-    let own = own_cgroup();
-    !is_supervised || own.is_none() || hello.cgroup.is_none() || own == hello.cgroup
+/// Whether a service manager that looks after this process will look after one of the group `theirs`, too: it ends what is in
+/// the group of the process it has started, and sees nothing else. Where a group is not known, nobody is kept away.
+fn is_looked_after(is_supervised: bool, own: Option<&str>, theirs: Option<&str>) -> bool {
+    let is_another = own.zip(theirs).is_some_and(|(own, theirs)| own != theirs);
+    !(is_supervised && is_another)
+}
+
+/// Whether a service manager has started this process, and hears of it (sd_notify(3)).
+fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 /// The control groups of this process.
 pub(super) fn own_cgroup() -> Option<String> {
     std::fs::read_to_string("/proc/self/cgroup").ok().map(|text| text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_that_a_service_manager_would_not_see_is_kept_away() {
+        let (service, shell) = (Some("0::/system.slice/holdgate.service"), Some("0::/user.slice/session-1.scope"));
+        assert!(is_looked_after(true, service, service));
+        assert!(!is_looked_after(true, service, shell));
+        assert!(is_looked_after(false, shell, service), "nobody looks after this one");
+        assert!(is_looked_after(true, service, None) && is_looked_after(true, None, shell));
+    }
 }

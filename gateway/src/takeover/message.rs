@@ -76,10 +76,10 @@ pub struct Offer {
     /// How many take-overs there were before this one, from process to process.
     #[serde(default)]
     pub takeovers: u64,
-    /// How many [`Message::Health`] follow.
+    /// How many packets of what is known of endpoints follow.
     #[serde(default)]
     pub health: u32,
-    /// How many [`Message::Descriptors`] follow those.
+    /// How many packets of descriptors follow those.
     pub descriptors: u32,
 }
 

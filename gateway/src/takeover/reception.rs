@@ -56,6 +56,7 @@ fn run(reception: &Arc<Reception>) {
                     reception.admit();
                 }
             }
+            Err(_) if reception.is_over() => {}
             Err(error) => {
                 if !complained {
                     tracing::error!(%error, "no successor can take over: there is no socket for it in the state folder");

@@ -27,7 +27,7 @@ pub enum Refused {
     #[error("the running process refuses: {0}")]
     Said(String),
     /// Nothing more is heard of it.
-    #[error("{0}")]
+    #[error(transparent)]
     Channel(#[from] ChannelError),
     /// It says something at the wrong time, or leaves something out.
     #[error("the running process does not hand over {0}")]

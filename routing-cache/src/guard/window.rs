@@ -103,6 +103,9 @@ impl Window {
     }
 
     pub(super) fn came_back(&mut self, id: &AppId) {
+        if self.names.is_empty() {
+            return;
+        }
         let Some(away) = self.names.remove(id) else { return };
         self.held -= u64::from(away.held);
         if let Some(minute) = self.minutes.get_mut(&away.minute) {

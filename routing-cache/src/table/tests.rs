@@ -2,6 +2,7 @@
 
 mod host;
 mod matching;
+mod replace;
 
 use std::collections::{BTreeMap, BTreeSet};
 

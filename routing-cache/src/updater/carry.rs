@@ -174,6 +174,7 @@ impl Draft {
 
     /// Puts into the table those that stay at their hosts, and those of `apps` that get all of theirs; the others wait.
     fn settle(&mut self, stay: Vec<(Arrival, Held)>, apps: Vec<AppRecord>) {
+        self.ops.reserve(if self.whole { 0 } else { stay.len() + apps.len() });
         for (Arrival { id, app, digest, .. }, held) in stay {
             let before = held.record(&self.work.table).map(Record::endpoints);
             self.placed(&id, app.get(), before);
@@ -195,7 +196,7 @@ impl Draft {
 
     fn round(&mut self, apps: Vec<AppRecord>) -> Losers {
         let mut refused: Map<AppId, HostTaken> = Map::default();
-        let (table, steps) = (self.work.table.clone(), self.ops().len());
+        let (table, steps) = (self.work.table.clone(), self.ops.len());
         loop {
             let records: Vec<Record<'_>> = apps.iter().map(AppRecord::get).collect();
             let lost = contest(&table, &Gone::default(), &records, &refused);

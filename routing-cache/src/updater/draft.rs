@@ -2,7 +2,8 @@
 //!
 //! In this order: [`Draft::take`] and [`Draft::delete`] (or [`Draft::take_snapshot`]) say what was received; the guard
 //! judges `shrink` (in `weigh`); `carry_out` (in `carry`) brings the table there. A step never looks at the orchestrator's word
-//! again. Every step goes through [`State::step`], which is what a restart does with it, too.
+//! again. Every step goes through [`State::step`], which is what a restart does with it, too, or through [`State::replace`],
+//! which is the same of an app that stays at its hosts.
 
 use super::{Position, Summary, arrival::Arrival};
 use crate::{
@@ -19,7 +20,7 @@ pub(super) struct Draft {
     /// As it is to be.
     pub(super) work: State,
     /// What leads from the one to the other, unless it is to be saved whole.
-    ops: Vec<Op>,
+    pub(super) ops: Vec<Op>,
     /// So much changes that it is saved whole.
     pub(super) whole: bool,
     pub(super) summary: Summary,
@@ -274,11 +275,6 @@ impl Draft {
     /// So much changes that it is to be saved whole.
     pub(super) fn save_whole(&mut self) {
         (self.whole, self.ops) = (true, Vec::new());
-    }
-
-    /// The steps so far.
-    pub(super) fn ops(&self) -> &[Op] {
-        &self.ops
     }
 
     /// The steps beyond the first `count` are as if they had not been.

@@ -43,7 +43,7 @@ impl Updater {
         let few = draft.work.table.len() <= MAX_RECOUNTED;
         debug_assert!(!few || draft.is_sound(), "count and digest of what was received follow from what is kept of it");
         self.remember_hour(&mut draft.work, now);
-        let steps = draft.whole || !draft.ops().is_empty() || draft.moves();
+        let steps = draft.whole || !draft.ops.is_empty() || draft.moves();
         let worth_saving = steps || differ(&draft.before.meta, &draft.work.meta) || self.store.is_behind();
         let change = draft.change();
         self.follow(change.as_ref());

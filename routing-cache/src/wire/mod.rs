@@ -62,7 +62,8 @@ impl Incoming {
 }
 
 fn read_record(id: &str, rev: Rev, document: &[u8], limits: &Limits) -> Result<AppRecord, DocumentError> {
-    let mut record = Vec::new();
+    // Room for what stands around a document with a few hosts.
+    let mut record = Vec::with_capacity(document.len() + id.len() + 64);
     write_record(&mut record, id, rev, document, limits)?;
     Record::at(&record, 0).map(AppRecord::copy_of).ok_or_else(|| too_large(RecordTooLarge))
 }
