@@ -7,27 +7,33 @@
 mod bind;
 mod boot;
 mod control;
+mod descriptor_store;
 mod descriptors;
+mod inherit;
 mod lifecycle;
 mod log_level;
+mod lookouts;
 mod notify;
+mod notify_socket;
 mod panics;
+mod passed;
 mod reload;
+mod succession;
 
 use std::process::ExitCode;
 
 use crate::{
     cli::{
         self,
-        args::{DemoArgs, Global},
+        args::{DemoArgs, Global, RunArgs},
     },
     demo,
 };
 
-/// `holdgate run`: 0 when it drained, 1 when it failed, 78 for a bad configuration.
+/// `holdgate run`: 0 when it drained, 1 when it failed, 78 for a bad configuration, 75 when it may not take over.
 #[must_use]
-pub fn run(global: &Global) -> ExitCode {
-    cli::exit_code(boot::run(global))
+pub fn run(global: &Global, args: RunArgs) -> ExitCode {
+    cli::exit_code(if args.take_over { inherit::run(global) } else { boot::run(global) })
 }
 
 /// `holdgate demo`.

@@ -17,6 +17,7 @@ pub mod probe;
 pub mod proxy;
 pub mod readiness;
 pub mod subscription;
+pub mod takeover;
 pub mod telemetry;
 pub mod updates;
 pub mod upstream;

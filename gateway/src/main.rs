@@ -33,7 +33,7 @@ static ALLOCATOR_SETTINGS: AllocatorSettings =
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
-        Command::Run => app::run(&cli.global),
+        Command::Run(args) => app::run(&cli.global, *args),
         Command::Demo(args) => app::run_demo(&cli.global, args),
         _ => cli::execute(&cli),
     }

@@ -18,7 +18,14 @@ mod poison;
 mod real_programs;
 mod sockets;
 mod steer;
+mod systemd;
 mod table;
+mod takeover;
+mod takeover_failures;
+mod takeover_image;
+mod takeover_script;
+mod takeover_traffic;
+mod unit;
 
 use holdgate_tests::{backend::Backend, gateway, orchestrator::Orchestrator};
 
@@ -42,6 +49,17 @@ fn three() -> (Vec<Backend>, Orchestrator, Vec<String>) {
     let backends: Vec<Backend> = hosts.iter().map(|h| Backend::start(h)).collect();
     let orchestrator = Orchestrator::start(apps(3, &backends));
     (backends, orchestrator, hosts)
+}
+
+/// A gateway to be replaced under load. Idle connections are kept for longer than a client of a loaded machine may take from
+/// one request to the next: a connection that is closed while a request is on its way to it is no failure of a take-over.
+fn steady(orchestrator: &Orchestrator, more: &str) -> gateway::Gateway {
+    orchestrator.keep_changes(1000);
+    let mut gateway = gateway::Gateway::configured(&orchestrator.url(), more);
+    gateway.reconfigure("idle_grace = \"100ms\"", "idle_grace = \"2s\"");
+    gateway.start_ready();
+    gateway.until_status("an open gate", |s| s["orchestrator"]["gate"] == "open");
+    gateway
 }
 
 /// A gateway that follows by changes, its gate open.

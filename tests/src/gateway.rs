@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -42,7 +42,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// Variables that are the tests' own; the gateway refuses one that it does not know.
-const OUR_VARIABLES: [&str; 3] = ["HOLDGATE_BIN", "HOLDGATE_KILLS", "HOLDGATE_SEED"];
+const OUR_VARIABLES: [&str; 4] = ["HOLDGATE_BIN", "HOLDGATE_KILLS", "HOLDGATE_SEED", "HOLDGATE_TAKEOVERS"];
 
 /// The binary, started by `wrapper`.
 fn program(wrapper: &[String]) -> Command {
@@ -149,6 +149,31 @@ access = "off"
         command.envs(self.environment.iter().cloned());
         command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
         self.child = Some(command.spawn().expect("the gateway can be started"));
+    }
+
+    /// Starts a successor that takes over, as a child of the test. The process that it replaced comes back, to be waited for.
+    ///
+    /// # Errors
+    /// When the take-over was refused: with which code the successor ended, and what it said.
+    ///
+    /// # Panics
+    /// When it does not run, or the successor cannot be started.
+    pub fn take_over(&mut self) -> Result<Replaced, Refused> {
+        let mut command = program(&self.wrapper);
+        command.args(["run", "--take-over", "--config"]).arg(self.config_path());
+        command.envs(self.environment.iter().cloned());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the successor can be started");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it was piped");
+        BufReader::new(stdout).read_line(&mut line).expect("readable");
+        if line.is_empty() {
+            let mut said = String::new();
+            child.stderr.take().expect("it was piped").read_to_string(&mut said).expect("readable");
+            let status = wait::until("the successor to end", || child.try_wait().expect("it can be asked"));
+            return Err(Refused { code: status.code(), said });
+        }
+        Ok(Replaced(self.child.replace(child).expect("it runs")))
     }
 
     /// Kills it as the kernel would: no warning, no clean-up.
@@ -282,6 +307,51 @@ access = "off"
     fn assert_running(&mut self) {
         let ended = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten());
         assert!(ended.is_none(), "the gateway ended ({ended:?}):\n{}", self.log());
+    }
+}
+
+/// A process that was replaced. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Replaced(Child);
+
+/// Why a take-over did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// With what the successor ended.
+    pub code: Option<i32>,
+    /// What it wrote to its standard error.
+    pub said: String,
+}
+
+impl Replaced {
+    /// The process's number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// True while it has not ended.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn runs(&mut self) -> bool {
+        self.0.try_wait().expect("it can be asked").is_none()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn end(&mut self) -> ExitStatus {
+        wait::until("the replaced process to end", || self.0.try_wait().expect("it can be asked"))
+    }
+}
+
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        // ignored: it may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

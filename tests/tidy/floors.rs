@@ -41,6 +41,7 @@ pub const GATEWAY: Floors = &[
     ("proxy", 3),
     ("subscription", 3),
     ("watchdog", 3),
+    ("takeover", 3),
     ("admin", 3),
     ("demo", 4),
     ("cli", 5),

@@ -17,7 +17,7 @@ use gateway::{
     net::{inherited::Inherited, listen},
     overload::Overload,
     probe::Probes,
-    proxy::{Workers, WorkersStart},
+    proxy::{Proving, Workers, WorkersStart},
     telemetry::{access::AccessLog, metrics},
     upstream::registry::Endpoints,
 };
@@ -84,6 +84,7 @@ impl Gateway {
             endpoints: Arc::new(Endpoints::new()),
             probes: Probes::default(),
             overload: Overload::default(),
+            proving: Proving::default(),
         });
         let workers = Some(workers.expect("a worker starts"));
         Self { address, drain, workers, _writer: writer }

@@ -40,6 +40,7 @@ fn set_process(context: &Context) {
     gauge!(names::READY).set(flag(health::checks(context).iter().all(Check::holds)));
     gauge!(names::WORKERS).set(context.config.load().gateway.workers as f64);
     gauge!(names::WORKER_STALL).set(stall);
+    gauge!(names::DRAINING_PREDECESSORS).set((context.predecessors)() as f64);
 }
 
 /// The level itself is set by whoever judges.

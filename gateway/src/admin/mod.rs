@@ -40,7 +40,7 @@ use tokio::sync::Semaphore;
 pub use self::{
     health::checks,
     process::open_descriptors,
-    server::{Running, Socket, start},
+    server::{Accepting, Running, Socket, start},
 };
 use crate::{
     clock,
@@ -70,6 +70,8 @@ pub struct Context {
     pub progress: Progress,
     /// Whether the process serves.
     pub alive: Alive,
+    /// Counts the processes before this one that still drain.
+    pub predecessors: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The process's metrics.
     pub metrics: Exposition,
     /// The effective configuration; a reload replaces it.

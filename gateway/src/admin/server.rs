@@ -2,12 +2,17 @@
 
 use std::{
     convert::Infallible,
+    future::pending,
     io,
-    os::unix::{fs::PermissionsExt, net::UnixListener as StdUnixListener},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, net::UnixListener as StdUnixListener},
+    },
     path::Path,
+    pin::pin,
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
@@ -34,7 +39,7 @@ use super::{
 };
 use crate::{
     config::ListenAddress,
-    net::{io::HyperIo, reserve::Reserve, timer::TokioTimer},
+    net::{io::HyperIo, listen::ListenSocket, reserve::Reserve, timer::TokioTimer},
     telemetry::metrics::Exposition,
 };
 
@@ -46,6 +51,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 
 const HEADER_BYTES: usize = 16 << 10;
 /// For one answer to be made: a body read, and the updater's save of a large table awaited.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the thread to stop accepting: it never does anything for long.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
+/// From one look whether it has to the next.
+const WITHDRAW_LOOK: Duration = Duration::from_millis(1);
 /// After a failure to accept, so that a full descriptor table does not make the thread spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Histograms keep every sample until then. Source: 20 M samples without upkeep cost 318 MiB, measured.
@@ -68,6 +77,7 @@ pub enum Socket {
 #[derive(Debug)]
 pub struct Running {
     thread: JoinHandle<()>,
+    accepting: Accepting,
     _stop: DropGuard,
 }
 
@@ -86,6 +96,26 @@ impl Socket {
             Self::Unix(listener) => listener.set_nonblocking(true)?,
         }
         Ok(socket)
+    }
+
+    /// One that is bound and listens already.
+    #[must_use]
+    pub fn inherited(socket: ListenSocket) -> Self {
+        match socket {
+            ListenSocket::Tcp(listener) => Self::Tcp(listener),
+            ListenSocket::Unix(listener) => Self::Unix(listener),
+        }
+    }
+
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Into::into),
+            Self::Unix(listener) => listener.try_clone().map(Into::into),
+        }
     }
 
     /// Where it is bound, with the real port where 0 was asked for.
@@ -113,7 +143,31 @@ fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
     Ok(listener)
 }
 
+/// The admin API's accepting, for another process to do instead.
+#[derive(Clone, Debug, Default)]
+pub struct Accepting {
+    withdrawn: CancellationToken,
+    closed: CancellationToken,
+}
+
+impl Accepting {
+    /// Ends it: connections end with what is under way on them. Returns once that is so, or its thread did not come to it.
+    pub fn withdraw(&self) {
+        self.withdrawn.cancel();
+        let deadline = Instant::now() + WITHDRAW_TIMEOUT;
+        while !self.closed.is_cancelled() && Instant::now() < deadline {
+            std::thread::sleep(WITHDRAW_LOOK);
+        }
+    }
+}
+
 impl Running {
+    /// What ends its accepting.
+    #[must_use]
+    pub fn accepting(&self) -> Accepting {
+        self.accepting.clone()
+    }
+
     /// True once the thread is no more, which no caller has asked for.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -129,16 +183,18 @@ pub fn start(socket: Socket, context: Context) -> io::Result<Running> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
+    let accepting = Accepting::default();
+    let withdrawn = accepting.clone();
     let run = move || {
         runtime.block_on(async {
             tokio::select! {
-                served = serve(socket, Arc::new(context)) => log_end(&served),
+                served = serve(socket, Arc::new(context), withdrawn) => log_end(&served),
                 () = stopped.cancelled() => {}
             }
         });
     };
     let thread = std::thread::Builder::new().name("admin".into()).spawn(run)?;
-    Ok(Running { thread, _stop: stop.drop_guard() })
+    Ok(Running { thread, accepting, _stop: stop.drop_guard() })
 }
 
 fn log_end(served: &io::Result<Infallible>) {
@@ -147,20 +203,23 @@ fn log_end(served: &io::Result<Infallible>) {
     }
 }
 
-async fn serve(socket: Socket, context: Arc<Context>) -> io::Result<Infallible> {
+async fn serve(socket: Socket, context: Arc<Context>, accepting: Accepting) -> io::Result<Infallible> {
     // Both end with the runtime, as every connection does.
     tokio::spawn(upkeep(context.metrics.clone()));
     tokio::spawn(beat(context.alive.pulse.clone()));
     match socket {
         Socket::Tcp(listener) => {
             let listener = TcpListener::from_std(listener)?;
-            accept(async || Ok(listener.accept().await?.0), &context).await
+            accept(async || Ok(listener.accept().await?.0), &context, &accepting.withdrawn).await?;
         }
         Socket::Unix(listener) => {
             let listener = UnixListener::from_std(listener)?;
-            accept(async || Ok(listener.accept().await?.0), &context).await
+            accept(async || Ok(listener.accept().await?.0), &context, &accepting.withdrawn).await?;
         }
     }
+    accepting.closed.cancel();
+    // The listening socket is closed; what is under way goes on until the process ends.
+    pending().await
 }
 
 async fn upkeep(metrics: Exposition) {
@@ -181,7 +240,20 @@ async fn beat(pulse: Pulse) {
     }
 }
 
-async fn accept<S>(next: impl AsyncFn() -> io::Result<S>, context: &Arc<Context>) -> io::Result<Infallible>
+/// The next connection; for want of a descriptor, by one of the reserve.
+async fn accept_or_lend<S>(next: impl AsyncFn() -> io::Result<S>, reserve: &Reserve) -> io::Result<S> {
+    match next().await {
+        // Or else it fails again, and is told.
+        Err(_) => reserve.lend(|| next().now_or_never().unwrap_or(Err(io::ErrorKind::WouldBlock.into()))),
+        accepted => accepted,
+    }
+}
+
+async fn accept<S>(
+    next: impl AsyncFn() -> io::Result<S>,
+    context: &Arc<Context>,
+    withdrawn: &CancellationToken,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -189,19 +261,19 @@ where
     let reserve = Arc::new(Reserve::new(SPARES));
     loop {
         // The wait is bounded: a connection gives its place back after CONNECTION_TIMEOUT at the latest.
-        let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
-        // ignored: it is tried again, and a connection may still be had.
-        let _ = reserve.refill();
-        let accepted = match next().await {
-            // For want of a descriptor, or else it fails again, and is told.
-            Err(_) => reserve.lend(|| next().now_or_never().unwrap_or(Err(io::ErrorKind::WouldBlock.into()))),
-            accepted => accepted,
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other);
+            // ignored: it is tried again, and a connection may still be had.
+            let _ = reserve.refill();
+            (permit, accept_or_lend(&next, &reserve).await)
         };
-        match accepted {
+        let Some((permit, next)) = withdrawn.run_until_cancelled(next).await else { return Ok(()) };
+        let permit = permit?;
+        match next {
             Ok(stream) => {
-                let (context, reserve) = (Arc::clone(context), Arc::clone(&reserve));
+                let (context, reserve, withdrawn) = (Arc::clone(context), Arc::clone(&reserve), withdrawn.clone());
                 tokio::spawn(async move {
-                    connection(stream, context, permit).await;
+                    connection(stream, context, permit, withdrawn).await;
                     // ignored: as above. Its descriptor is free now.
                     let _ = reserve.refill();
                 });
@@ -216,7 +288,7 @@ where
     }
 }
 
-async fn connection<S>(stream: S, context: Arc<Context>, _place: OwnedSemaphorePermit)
+async fn connection<S>(stream: S, context: Arc<Context>, _place: OwnedSemaphorePermit, withdrawn: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -227,8 +299,16 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(HyperIo::new(stream), service);
+    let mut served = pin!(served);
+    let ended = async {
+        tokio::select! {
+            ended = served.as_mut() => return ended,
+            () = withdrawn.cancelled() => served.as_mut().graceful_shutdown(),
+        }
+        served.await
+    };
     tokio::select! {
-        ended = served => match ended {
+        ended = ended => match ended {
             Ok(()) => {}
             Err(error) => tracing::debug!(%error, "an admin connection broke"),
         },

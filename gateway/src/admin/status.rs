@@ -38,6 +38,7 @@ pub(super) fn status(context: &Context) -> Status {
             reason: report.held.reason.map(str::to_owned),
         },
         upstreams: upstreams::counts(context, &published.table),
+        draining_predecessors: (context.predecessors)(),
         listeners: context.listeners.iter().map(listener).collect(),
         memory: memory(&context.overload),
     }

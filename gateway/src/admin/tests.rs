@@ -73,6 +73,7 @@ impl Gateway {
             }],
             progress: Progress(Arc::new(slowest)),
             alive: Alive { checks: Arc::new(alive), pulse: Pulse::default() },
+            predecessors: Arc::new(|| 2),
             metrics: crate::telemetry::metrics::install(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             endpoints: Arc::new(Endpoints::default()),

@@ -35,6 +35,9 @@ pub struct Status {
     pub held: HeldStatus,
     /// Endpoints by state.
     pub upstreams: UpstreamCounts,
+    /// Processes before this one that still drain after a take-over.
+    #[serde(default)]
+    pub draining_predecessors: u64,
     /// The data plane's listeners.
     pub listeners: Vec<ListenerStatus>,
     /// What the process uses.

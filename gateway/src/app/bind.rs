@@ -21,7 +21,7 @@ pub(super) struct Bound {
     pub(super) admin: admin::Socket,
 }
 
-/// Binds every listener and the admin address. Listeners have the inherited sockets of their addresses.
+/// Binds every listener and the admin address. They have the inherited sockets of their addresses.
 ///
 /// # Errors
 /// When one cannot be bound; those that could are let go.
@@ -32,7 +32,9 @@ pub(super) fn all(config: &Config, inherited: &mut Inherited) -> anyhow::Result<
         listeners.extend(noted(listen::bind(listener, config.gateway.workers, inherited), &mut errors));
     }
     let address = &config.admin.address;
-    let admin = admin::Socket::bind(address).map_err(|error| format!("the admin address {address}: {error}"));
+    let inherited = inherited.take(address).pop().map(admin::Socket::inherited);
+    let admin = inherited.map_or_else(|| admin::Socket::bind(address), Ok);
+    let admin = admin.map_err(|error| format!("the admin address {address}: {error}"));
     let admin = noted(admin, &mut errors);
     match admin {
         Some(admin) if errors.is_empty() => Ok(Bound { listeners, admin }),

@@ -1,6 +1,6 @@
 //! From the command line to a process that serves, step by step.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -14,40 +14,44 @@ use tokio::sync::{Semaphore, watch};
 use super::{
     bind::{self, Bound},
     control::Control,
+    descriptor_store::DescriptorStore,
     descriptors,
     lifecycle::{Parts, Process},
     log_level::Levels,
+    lookouts::Lookouts,
     panics,
+    passed::Passed,
+    succession::{Handover, Line, Succession},
 };
 use crate::{
-    admin::{self, Alive, Listening, Progress, Pulse, Stall},
+    admin::{self, Alive, Listening, Progress, Stall},
     cli::args::Global,
     clock,
     config::{self, Config},
     drain::Drain,
-    net::{inherited::Inherited, options},
-    overload::{Budget, Overload, Sampler, Sources},
+    net::{listen::BoundListener, options},
+    overload::{Budget, Overload},
     probe::Probes,
-    proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
+    proxy::{Heartbeats, ListenerStats, Proving, Settings, Workers, WorkersStart},
     readiness::Readiness,
+    takeover::Predecessors,
     telemetry::{self, access::AccessLog, logging, metrics::Exposition},
     updates::Updates,
     upstream::registry::Endpoints,
-    watchdog::{self, ServiceManager, Watchdog, Watching},
 };
 
 /// What every part is started with.
-struct Base {
+pub(super) struct Base {
     started: WallTime,
-    config: Arc<ArcSwap<Config>>,
+    pub(super) config: Arc<ArcSwap<Config>>,
     file: Option<PathBuf>,
     metrics: Exposition,
-    levels: Levels,
-    drain: Drain,
+    pub(super) levels: Levels,
+    pub(super) drain: Drain,
     readiness: Readiness,
-    endpoints: Arc<Endpoints>,
-    probes: Probes,
-    overload: Overload,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) probes: Probes,
+    pub(super) overload: Overload,
 }
 
 /// Runs the gateway until it has drained.
@@ -55,15 +59,20 @@ struct Base {
 /// # Errors
 /// When the configuration is bad (exit code 78), or something cannot be started (1).
 pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
+    let mut passed = Passed::take();
     let base = Base::load(global)?;
     let (updater, reader) = restore(&base.config.load())?;
-    let bound = bind::all(&base.config.load(), &mut Inherited::default())?;
+    let bound = bind::all(&base.config.load(), &mut passed.sockets)?;
     log_bound(&bound)?;
-    serve(base, updater, reader, bound)?.live()
+    let mut kept = DescriptorStore::of_passed(&passed, &bound.listeners).context("no descriptor is left")?;
+    kept.settle();
+    drop(passed);
+    serve(base, updater, reader, bound)?.live(kept)
 }
 
 impl Base {
-    fn load(global: &Global) -> anyhow::Result<Self> {
+    /// From the command line; nothing is bound or written.
+    pub(super) fn load(global: &Global) -> anyhow::Result<Self> {
         let started = clock::wall();
         let config = Config::load(global.config.as_deref(), config::environment())?.config;
         let metrics = telemetry::metrics::install();
@@ -93,11 +102,16 @@ impl Base {
 /// What is whole on disk is served from now on; what is not is said, and no reason not to start.
 fn restore(config: &Config) -> anyhow::Result<(Updater, Reader)> {
     let (updater, reader, report) = Updater::boot(config.updater(), &config.state_dir, clock::now())?;
-    log_boot(&report);
+    log_found(&report);
+    match &report.restored {
+        Some(restored) => tracing::info!("restored {restored}"),
+        None => tracing::warn!("nothing to restore: requests get 503 until a first table is there"),
+    }
     Ok((updater, reader))
 }
 
-fn log_boot(report: &BootReport) {
+/// What is wrong in the state folder.
+pub(super) fn log_found(report: &BootReport) {
     for Damage { file, offset, why, kept_as } in &report.damaged {
         let kept_as = kept_as.as_deref().unwrap_or_default();
         tracing::error!(file, offset, why, kept_as, "a file of the state folder is damaged");
@@ -115,16 +129,12 @@ fn log_boot(report: &BootReport) {
             "a table is kept out, as this program crashed with it: the one before is restored"
         );
     }
-    match &report.restored {
-        Some(restored) => tracing::info!("restored {restored}"),
-        None => tracing::warn!("nothing to restore: requests get 503 until a first table is there"),
-    }
     if let Some(why) = &report.unwritable {
         tracing::error!(why, "the state folder cannot be written: tables will not survive a restart");
     }
 }
 
-fn log_bound(bound: &Bound) -> anyhow::Result<()> {
+pub(super) fn log_bound(bound: &Bound) -> anyhow::Result<()> {
     if let Some(allowed) = options::short_backlog() {
         let asked = options::BACKLOG;
         tracing::warn!(allowed, asked, "net.core.somaxconn is low: bursts of connections may be refused");
@@ -136,53 +146,101 @@ fn log_bound(bound: &Bound) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The updater and its thread.
+pub(super) struct Table {
+    pub(super) reader: Reader,
+    pub(super) updates: Updates,
+    pub(super) thread: JoinHandle<()>,
+}
+
+/// What answers requests, without what steers and shows it.
+pub(super) struct Plane {
+    pub(super) base: Base,
+    pub(super) table: Table,
+    pub(super) workers: Workers,
+    settings: Arc<ArcSwap<Settings>>,
+    access: AccessLog,
+}
+
+impl Plane {
+    /// Starts the workers.
+    pub(super) fn start(
+        base: Base,
+        table: Table,
+        listeners: Vec<BoundListener>,
+        proving: Proving,
+    ) -> anyhow::Result<Self> {
+        let config = base.config.load_full();
+        let settings = Arc::new(ArcSwap::from_pointee(Settings::from(&*config)));
+        let access =
+            AccessLog::start(&config.log.access, config.log.format).context("the access log cannot be started")?;
+        let workers = Workers::start(WorkersStart {
+            workers: config.gateway.workers,
+            settings: Arc::clone(&settings),
+            listeners,
+            reader: table.reader.clone(),
+            draining: base.drain.watch(),
+            access: access.clone(),
+            endpoints: Arc::clone(&base.endpoints),
+            probes: base.probes.clone(),
+            overload: base.overload.clone(),
+            proving,
+        })
+        .context("the workers cannot be started")?;
+        Ok(Self { base, table, workers, settings, access })
+    }
+
+    /// Starts the rest: the admin API, and the subscription last. `desk` is the socket of take-overs, where a process before
+    /// had one; `receive` has to be called for it to be used.
+    pub(super) fn complete(self, admin: admin::Socket, line: Line) -> anyhow::Result<(Process, Succession)> {
+        let Self { base, table: Table { reader, updates, thread }, workers, settings, access } = self;
+        let listening = base.readiness.latch("listeners", "not serving yet");
+        let duplicate = admin.duplicate().context("the admin API's socket cannot be kept")?;
+        let Lookouts { sampler, watchdog, alive } = Lookouts::start(&base, &workers)?;
+        let context = context(&base, &reader, &updates, (&workers, &line.predecessors, alive));
+        let admin = admin::start(admin, context).context("the admin API cannot be started")?;
+        listening.ok();
+        let changed = follow(&base, &reader, &updates)?;
+        let (succession, replaced) = Succession::new(Handover {
+            config: &base.config.load(),
+            updates: &updates,
+            endpoints: &base.endpoints,
+            draining: base.drain.watch(),
+            workers: &workers,
+            admin: (duplicate, admin.accepting()),
+            line,
+        });
+        let process = Process::new(Parts {
+            config: base.config,
+            file: base.file,
+            settings,
+            changed,
+            levels: base.levels,
+            access,
+            reader,
+            updates,
+            updater_thread: thread,
+            updater_notice: base.readiness.notice("updater"),
+            drain: base.drain,
+            endpoints: base.endpoints,
+            workers,
+            watchdog,
+            sampler,
+            admin,
+            replaced,
+        });
+        Ok((process, succession))
+    }
+}
+
 fn serve(base: Base, updater: Updater, reader: Reader, bound: Bound) -> anyhow::Result<Process> {
-    let listening = base.readiness.latch("listeners", "not serving yet");
-    let config = base.config.load_full();
-    let (updates, updater_thread) =
-        Updates::start(updater, reader.clone(), &config.state_dir).context("the updater's thread cannot be started")?;
-    let settings = Arc::new(ArcSwap::from_pointee(Settings::from(&*config)));
-    let access = AccessLog::start(&config.log.access, config.log.format).context("the access log cannot be started")?;
-    let workers = Workers::start(WorkersStart {
-        workers: config.gateway.workers,
-        settings: Arc::clone(&settings),
-        listeners: bound.listeners,
-        reader: reader.clone(),
-        draining: base.drain.watch(),
-        access: access.clone(),
-        endpoints: Arc::clone(&base.endpoints),
-        probes: base.probes.clone(),
-        overload: base.overload.clone(),
-    })
-    .context("the workers cannot be started")?;
-    let sampler = Sampler::start(base.overload.clone(), sources(&base, &workers));
-    let sampler = sampler.context("the thread that watches the load cannot be started")?;
-    let pulse = Pulse::default();
-    let watchdog = watch(&base, &workers, pulse.clone()).context("the watchdog cannot be started")?;
-    let watched = watchdog.watched();
-    let alive = Alive { checks: Arc::new(move || watched.checks()), pulse };
-    let admin = admin::start(bound.admin, context(&base, &reader, &updates, &workers, alive));
-    let admin = admin.context("the admin API cannot be started")?;
-    listening.ok();
-    let changed = follow(&base, &reader, &updates)?;
-    Ok(Process::new(Parts {
-        config: base.config,
-        file: base.file,
-        settings,
-        changed,
-        levels: base.levels,
-        access,
-        reader,
-        updates,
-        updater_thread,
-        updater_notice: base.readiness.notice("updater"),
-        drain: base.drain,
-        endpoints: base.endpoints,
-        workers,
-        watchdog,
-        sampler,
-        admin,
-    }))
+    let state_dir = base.config.load().state_dir.clone();
+    let (updates, thread) =
+        Updates::start(updater, reader.clone(), &state_dir).context("the updater's thread cannot be started")?;
+    let plane = Plane::start(base, Table { reader, updates, thread }, bound.listeners, Proving::default())?;
+    let (process, succession) = plane.complete(bound.admin, Line::default())?;
+    succession.receive(None)?;
+    Ok(process)
 }
 
 /// Starts the control plane's thread, which ends with the drain; what is returned tells it of a new configuration.
@@ -200,25 +258,13 @@ fn follow(base: &Base, reader: &Reader, updates: &Updates) -> anyhow::Result<wat
     Ok(sender)
 }
 
-fn watch(base: &Base, workers: &Workers, admin: Pulse) -> std::io::Result<Watchdog> {
-    let beats = workers.heartbeats();
-    let worker = |number| {
-        let beats = beats.clone();
-        let last: Box<watchdog::LastProgress> = Box::new(move || beats.last_of(number));
-        (format!("worker-{number}"), last)
-    };
-    watchdog::start(Watching {
-        workers: (0..beats.count()).map(worker).collect(),
-        listeners: workers.listeners().iter().map(|stats| (stats.name().to_owned(), stats.address().clone())).collect(),
-        admin: Box::new(move || Some(admin.last())),
-        probes: base.probes.clone(),
-        draining: base.drain.watch(),
-        config: Arc::clone(&base.config),
-        manager: ServiceManager::of_environment(),
-    })
-}
-
-fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers, alive: Alive) -> admin::Context {
+fn context(
+    base: &Base,
+    reader: &Reader,
+    updates: &Updates,
+    (workers, predecessors, alive): (&Workers, &Predecessors, Alive),
+) -> admin::Context {
+    let predecessors = predecessors.clone();
     admin::Context {
         reader: reader.clone(),
         updates: updates.clone(),
@@ -227,6 +273,7 @@ fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers, a
         listeners: workers.listeners().into_iter().map(listening).collect(),
         progress: progress(workers.heartbeats()),
         alive,
+        predecessors: Arc::new(move || predecessors.count() as u64),
         metrics: base.metrics.clone(),
         config: Arc::clone(&base.config),
         endpoints: Arc::clone(&base.endpoints),
@@ -235,12 +282,6 @@ fn context(base: &Base, reader: &Reader, updates: &Updates, workers: &Workers, a
         started: base.started,
         second_table: Arc::new(Semaphore::new(1)),
     }
-}
-
-fn sources(base: &Base, workers: &Workers) -> Sources {
-    let listeners = workers.listeners();
-    let connections = move || listeners.iter().map(|listener| listener.connections() as u64).sum();
-    Sources { config: Arc::clone(&base.config), connections: Box::new(connections) }
 }
 
 fn listening(stats: ListenerStats) -> Listening {

@@ -5,6 +5,7 @@
 //! updater and the subscription cost no request: without them the table serves on, and log and /readyz?verbose say so.
 
 use std::{
+    future::pending,
     io,
     path::PathBuf,
     process::ExitCode,
@@ -23,6 +24,7 @@ use tokio::{
 };
 
 use super::{
+    descriptor_store::DescriptorStore,
     log_level::Levels,
     notify::{self, Notifier},
     reload,
@@ -34,6 +36,7 @@ use crate::{
     overload::Sampler,
     proxy::{Settings, Workers},
     readiness::Latch,
+    takeover::Replaced,
     telemetry::{access::AccessLog, names},
     updates::Updates,
     upstream::registry::Endpoints,
@@ -69,6 +72,18 @@ pub(super) struct Parts {
     pub(super) watchdog: Watchdog,
     pub(super) sampler: Sampler,
     pub(super) admin: admin::Running,
+    /// Says that a successor serves.
+    pub(super) replaced: watch::Receiver<Option<Replaced>>,
+}
+
+/// Why the process ends.
+enum End {
+    /// A drain was asked for.
+    Asked,
+    /// It cannot go on: what it lacks.
+    Failed,
+    /// A successor serves.
+    Replaced,
 }
 
 /// The running process.
@@ -91,20 +106,24 @@ impl Process {
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub(super) fn live(mut self) -> anyhow::Result<ExitCode> {
+    pub(super) fn live(mut self, mut kept: DescriptorStore) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let code = runtime.block_on(async {
             let mut stop = Stop::listen()?;
-            let failure = self.until_drain(&mut stop, signal(SignalKind::hangup())?).await;
-            anyhow::Ok(self.end(&mut stop, failure).await)
+            let end = self.until_drain(&mut stop, signal(SignalKind::hangup())?).await;
+            if stop.is_for_good {
+                kept.let_go();
+            }
+            anyhow::Ok(self.end(&mut stop, end).await)
         })?;
         // A join that was given up must not hold the process.
         runtime.shutdown_background();
         Ok(code)
     }
 
-    /// Returns when a drain was asked for, or with the reason why the process cannot go on.
-    async fn until_drain(&mut self, stop: &mut Stop, mut hangup: Signal) -> Option<String> {
+    /// Returns with the reason why the process ends.
+    async fn until_drain(&mut self, stop: &mut Stop, mut hangup: Signal) -> End {
+        let mut replaced = self.parts.replaced.clone();
         let draining = self.parts.drain.watch();
         let mut look = ticks(LOOK_EVERY);
         let mut forget = ticks(FORGET_EVERY);
@@ -112,15 +131,16 @@ impl Process {
             tokio::select! {
                 name = stop.asked() => {
                     tracing::info!(signal = name, "draining");
-                    return None;
+                    return End::Asked;
                 }
-                () = draining.started() => return None,
+                () = draining.started() => return End::Asked,
+                () = successor(&mut replaced) => return End::Replaced,
                 _ = hangup.recv() => self.reload().await,
                 _ = forget.tick() => self.parts.endpoints.sweep(Instant::now()),
                 _ = look.tick() => {
                     if let Some(missing) = self.look() {
                         tracing::error!("{missing} has ended: draining, to be started anew");
-                        return Some(missing);
+                        return End::Failed;
                     }
                 }
             }
@@ -181,18 +201,20 @@ impl Process {
     }
 
     /// Drains; a second signal ends at once.
-    async fn end(self, stop: &mut Stop, failure: Option<String>) -> ExitCode {
+    async fn end(self, stop: &mut Stop, end: End) -> ExitCode {
         let Parts { drain, workers, config, levels, access, updates, sampler, .. } = self.parts;
         drain.start();
-        notify::stopping("draining");
+        if !matches!(end, End::Replaced) {
+            notify::stopping("draining");
+        }
         // ignored: an updater that is busy for longer, or gone, is no reason not to end
         let _ = timeout(STOPPING_TIMEOUT, updates.stopping()).await;
         let limit = config.load().drain.timeout + DRAIN_MARGIN;
         let joined = tokio::task::spawn_blocking(move || workers.join());
         let code = tokio::select! {
-            ended = timeout(limit, joined) => match (ended, failure) {
-                (Ok(Ok(())), None) => ExitCode::SUCCESS,
-                (Ok(Ok(())), Some(_)) => ExitCode::FAILURE,
+            ended = timeout(limit, joined) => match (ended, end) {
+                (Ok(Ok(())), End::Asked | End::Replaced) => ExitCode::SUCCESS,
+                (Ok(Ok(())), End::Failed) => ExitCode::FAILURE,
                 (Ok(Err(_)) | Err(_), _) => not_drained(),
             },
             name = stop.asked() => {
@@ -205,6 +227,13 @@ impl Process {
         access.flush();
         levels.flush();
         code
+    }
+}
+
+/// Returns once a successor serves.
+async fn successor(replaced: &mut watch::Receiver<Option<Replaced>>) {
+    if replaced.wait_for(Option::is_some).await.is_err() {
+        pending::<()>().await;
     }
 }
 
@@ -229,16 +258,26 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    /// SIGTERM came: no other process is to follow. Where one is, systemd is configured to send SIGINT (the unit's
+    /// `RestartKillSignal=`), and the sockets stay for it.
+    is_for_good: bool,
 }
 
 impl Stop {
     fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            is_for_good: false,
+        })
     }
 
     async fn asked(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.terminate.recv() => {
+                self.is_for_good = true;
+                "SIGTERM"
+            }
             _ = self.interrupt.recv() => "SIGINT",
         }
     }

@@ -57,6 +57,11 @@ impl Notifier {
     }
 }
 
+/// Another process is the main one from now on: the end of this one is none of the service.
+pub(super) fn replaced(pid: u32) {
+    notify(&[NotifyState::MainPid(pid)]);
+}
+
 /// The process ends.
 pub(super) fn stopping(why: &str) {
     notify(&[NotifyState::Stopping, NotifyState::Status(why)]);

@@ -10,7 +10,7 @@ const ORCHESTRATOR_ADDRESS: &str = "127.0.0.1:7000";
 /// An edge gateway that does not go down with its control plane.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "holdgate", version, propagate_version = true, max_term_width = 120)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad command line, 78 bad configuration.")]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad command line, 75 take-over refused, 78 bad configuration.")]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -32,7 +32,9 @@ pub struct Global {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway in the foreground
-    Run,
+    Run(RunArgs),
+    /// Replace the running gateway by this program, without a refused connection
+    Upgrade(UpgradeArgs),
     /// Validate the configuration and, given a file, a table
     Check(CheckArgs),
     /// Say whether a restart now is safe, and why
@@ -48,6 +50,8 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Have the running gateway take up a changed configuration, and say what came of it
+    Reload(ReloadArgs),
     /// Make the running gateway stop accepting, finish its requests and exit
     Drain(DrainArgs),
     /// Run a small orchestrator, two apps and the gateway in one process on loopback, and say what to try
@@ -60,6 +64,14 @@ pub enum Command {
     Man,
 }
 
+/// `holdgate run`
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct RunArgs {
+    /// Take over from the gateway that runs on the same `state_dir`, which ends once this one has proved that it serves
+    #[arg(long)]
+    pub take_over: bool,
+}
+
 /// How a command reaches a running gateway.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClientArgs {
@@ -69,6 +81,14 @@ pub struct ClientArgs {
     /// The file with the bearer token [default: `admin.token_file` of the configuration]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// `holdgate upgrade`
+#[derive(Args, Clone, Debug, Default)]
+pub struct UpgradeArgs {
+    /// Start the successor and wait for nothing: how the command itself starts it
+    #[arg(long, hide = true)]
+    pub start_and_leave: bool,
 }
 
 /// `holdgate check`
@@ -88,6 +108,12 @@ pub struct PreflightArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// For a service manager: no more than whether a start has something to serve from, and quickly
+    #[arg(long, conflicts_with_all = ["strict", "json"])]
+    pub before_start: bool,
+    /// With --before-start: do not refuse where this file exists
+    #[arg(long, value_name = "FILE", requires = "before_start")]
+    pub unless_exists: Option<PathBuf>,
     /// Where the running gateway is asked.
     #[command(flatten)]
     pub client: ClientArgs,
@@ -296,6 +322,14 @@ pub struct ConfigShowArgs {
     pub json: bool,
 }
 
+/// `holdgate reload`
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReloadArgs {
+    /// Where the running gateway is asked.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
 /// `holdgate drain`
 #[derive(Args, Clone, Debug, Default)]
 pub struct DrainArgs {
@@ -369,7 +403,7 @@ mod tests {
 
     #[test]
     fn every_command_is_understood_and_nothing_else() {
-        let lines = "run|check --table f|preflight --strict --json|status --json --watch --admin unix:/x|table show|\
+        let lines = "run|run --take-over|upgrade -c f|check --table f|preflight --strict --json|preflight --before-start --unless-exists f|reload|status --json --watch --admin unix:/x|table show|\
                      table show --held --after a --limit 5|table approve --generation 7|table approve --epoch e|table history|\
                      table diff|table diff 3|table diff 3 4 --epoch e --limit 9|table export|table export f|table import f|\
                      table rollback 7 --epoch e|table unpin|state verify --json|state repair --dry-run --state-dir d|config schema|config show --json|drain|demo|orchestrator --apps d --control|\
@@ -392,7 +426,8 @@ mod tests {
             "state",
             "orchestrator",
             "completions csh",
-            "run --take-over",
+            "run --take-over x",
+            "upgrade --take-over",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

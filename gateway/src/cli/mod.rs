@@ -13,10 +13,12 @@ pub mod generations;
 pub mod man;
 pub mod orchestrator;
 pub mod preflight;
+pub mod reload;
 pub mod state;
 pub mod status;
 pub mod table;
 pub mod transfer;
+pub mod upgrade;
 mod upload;
 
 use std::{
@@ -28,10 +30,13 @@ use std::{
 pub use args::{Cli, Command, Global};
 use args::{ConfigCommand, StateCommand, TableCommand};
 
-use crate::config::ConfigErrors;
+use crate::{config::ConfigErrors, takeover::Refused};
 
 /// The exit code of a bad configuration. Source: EX_CONFIG of sysexits.h.
 pub const EX_CONFIG: u8 = 78;
+
+/// The exit code of a take-over that was refused: the process that runs serves on. Source: EX_TEMPFAIL of sysexits.h.
+pub const EX_TEMPFAIL: u8 = 75;
 
 /// Carries out every command but `run` and `demo`, and reports its error if it has one.
 #[must_use]
@@ -63,7 +68,7 @@ pub fn print(text: impl Display) -> anyhow::Result<()> {
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     match &cli.command {
-        Command::Run | Command::Demo(_) => anyhow::bail!("`run` and `demo` are carried out by the application"),
+        Command::Run(_) | Command::Demo(_) => anyhow::bail!("`run` and `demo` are carried out by the application"),
         Command::Check(args) => check::run(global, args),
         Command::Preflight(args) => preflight::run(global, args),
         Command::Status(args) => status::run(global, args),
@@ -72,7 +77,10 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::State(StateCommand::Repair(args)) => state::repair(global, args),
         Command::Config(ConfigCommand::Schema) => config_cmd::schema(),
         Command::Config(ConfigCommand::Show(args)) => config_cmd::show(global, args),
+        Command::Reload(args) => reload::run(global, args),
         Command::Drain(args) => drain::run(global, args),
+        Command::Upgrade(args) if args.start_and_leave => upgrade::start_and_leave(global),
+        Command::Upgrade(_) => upgrade::run(global, &[]),
         Command::Orchestrator(args) => orchestrator::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man => man::run(),
@@ -102,7 +110,8 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(EX_CONFIG);
     }
     to_stderr(format_args!("error: {error:#}"));
-    ExitCode::FAILURE
+    let is_refused = error.chain().any(|cause| cause.is::<Refused>());
+    if is_refused { ExitCode::from(EX_TEMPFAIL) } else { ExitCode::FAILURE }
 }
 
 fn to_stderr(text: impl Display) {
@@ -125,6 +134,7 @@ mod tests {
             assert_eq!(format!("{:?}", exit_code(Err(error))), format!("{expected:?}"));
         };
         check(anyhow::Error::from(bad.unwrap_err()).context("starting"), ExitCode::from(EX_CONFIG));
+        check(Refused::Said("no".into()).into(), ExitCode::from(EX_TEMPFAIL));
         check(anyhow::anyhow!("no"), ExitCode::FAILURE);
         check(Err::<(), _>(pipe).context("printing").unwrap_err(), ExitCode::SUCCESS);
     }

@@ -4,6 +4,8 @@
 //! asked directly rather than through the gateway, since it is the next process that will need it. What is seen is
 //! judged by pure functions, which the tests drive.
 
+mod before_start;
+mod holder;
 mod machine;
 mod ports;
 mod source;
@@ -66,6 +68,9 @@ struct Outcome<'a> {
 /// # Errors
 /// When the configuration is bad (exit code 78) or stdout cannot be written.
 pub fn run(global: &Global, args: &PreflightArgs) -> anyhow::Result<ExitCode> {
+    if args.before_start {
+        return before_start::run(global, args);
+    }
     let config = client::load(global)?;
     let mut findings = vec![Finding::ok("configuration", "valid")];
     let running = ask_gateway(global, args, &config)?;

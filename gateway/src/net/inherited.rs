@@ -15,12 +15,15 @@ use rustix::{
 };
 use socket2::SockRef;
 
-use super::listen::ListenSocket;
+use super::{listen::ListenSocket, options};
 use crate::config::ListenAddress;
 
 /// Sockets to be taken.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<(ListenAddress, ListenSocket)>);
+pub struct Inherited {
+    sockets: Vec<(ListenAddress, ListenSocket)>,
+    in_use: bool,
+}
 
 /// Why a descriptor is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +40,20 @@ pub enum InheritError {
 }
 
 impl Inherited {
-    /// Adds a socket, and makes it what accepting needs: nonblocking, and closed on exec.
+    /// None yet, of those that another process accepts from, too. A listener that is short of them gets duplicates: a socket of
+    /// its own would have clients in it that are lost should this process end and the other one go on.
+    #[must_use]
+    pub fn in_use() -> Self {
+        Self { sockets: Vec::new(), in_use: true }
+    }
+
+    /// Whether another process accepts from them, too.
+    #[must_use]
+    pub fn are_in_use(&self) -> bool {
+        self.in_use
+    }
+
+    /// Adds a socket, and makes it what accepting needs: nonblocking, closed on exec, and with the options of our own.
     ///
     /// # Errors
     /// When it does not listen, or on no address that a listener can have; it is closed then.
@@ -47,21 +63,24 @@ impl Inherited {
         socket.set_nonblocking(true)?;
         socket.set_cloexec(true)?;
         let socket = match address {
-            ListenAddress::Tcp(_) => ListenSocket::Tcp(descriptor.into()),
+            ListenAddress::Tcp(address) => {
+                options::handed_on(&socket, address)?;
+                ListenSocket::Tcp(descriptor.into())
+            }
             ListenAddress::Unix(_) => ListenSocket::Unix(descriptor.into()),
         };
-        Ok(&self.0.push_mut((address, socket)).0)
+        Ok(&self.sockets.push_mut((address, socket)).0)
     }
 
     /// Takes every socket that is bound to `address`.
     #[must_use]
     pub fn take(&mut self, address: &ListenAddress) -> Vec<ListenSocket> {
-        self.0.extract_if(.., |(bound, _)| bound == address).map(|(_, socket)| socket).collect()
+        self.sockets.extract_if(.., |(bound, _)| bound == address).map(|(_, socket)| socket).collect()
     }
 
     /// The addresses of those that nobody took.
     pub fn left(&self) -> impl Iterator<Item = &ListenAddress> {
-        self.0.iter().map(|(address, _)| address)
+        self.sockets.iter().map(|(address, _)| address)
     }
 }
 

@@ -3,9 +3,12 @@
 use std::{
     fs, io,
     net::{IpAddr, SocketAddr, TcpListener},
-    os::unix::{
-        fs::FileTypeExt,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::FileTypeExt,
+            net::{UnixListener, UnixStream},
+        },
     },
     path::Path,
     sync::Arc,
@@ -49,6 +52,15 @@ impl ListenSocket {
         }
     }
 
+    /// Its descriptor, for another process.
+    #[must_use]
+    pub fn into_descriptor(self) -> OwnedFd {
+        match self {
+            Self::Tcp(listener) => listener.into(),
+            Self::Unix(listener) => listener.into(),
+        }
+    }
+
     /// A connection that waits, and its client's address where it has one, without waiting for one. The accepted socket is
     /// nonblocking and closed on exec by the same call, and belongs to no runtime yet.
     ///
@@ -64,6 +76,15 @@ impl ListenSocket {
                 Ok((Accepted::Tcp(socket.into()), peer))
             }
             Self::Unix(listener) => Ok((Accepted::Unix(accept_with(listener, FLAGS)?.into()), None)),
+        }
+    }
+}
+
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
         }
     }
 }
@@ -108,7 +129,7 @@ pub fn bind(config: &ListenerConfig, workers: usize, inherited: &mut Inherited) 
     let name = Arc::from(config.name.as_str());
     let workers = workers.max(1);
     let bound = match (inherited.take(&config.address), &config.address) {
-        (there, address) if !there.is_empty() => complete(there, address, workers),
+        (there, address) if !there.is_empty() => complete(there, address, workers, !inherited.are_in_use()),
         (_, ListenAddress::Tcp(address)) => bind_tcp(*address, workers),
         (_, ListenAddress::Unix(path)) => bind_unix(path, workers),
     };
@@ -131,14 +152,22 @@ fn bind_error(config: &ListenerConfig, source: io::Error) -> BindError {
 
 type Bound = (ListenAddress, Vec<ListenSocket>);
 
-/// Adds to inherited sockets what they are short of: TCP sockets of their own where those that are there allow it, else
-/// duplicates, which share a backlog.
-fn complete(mut sockets: Vec<ListenSocket>, address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+/// Adds to inherited sockets what they are short of: TCP sockets of their own where `may_bind` and those that are there allow
+/// it, else duplicates, which share a backlog.
+fn complete(
+    mut sockets: Vec<ListenSocket>,
+    address: &ListenAddress,
+    workers: usize,
+    may_bind: bool,
+) -> io::Result<Bound> {
     let shared = sockets.len();
     for missing in 0..workers.saturating_sub(shared) {
         let socket = match (address, sockets.get(missing % shared)) {
-            (ListenAddress::Tcp(address), Some(ListenSocket::Tcp(first))) if SockRef::from(first).reuse_port()? => {
-                ListenSocket::Tcp(listen_tcp(*address)?)
+            (ListenAddress::Tcp(address), Some(first @ ListenSocket::Tcp(_)))
+                if may_bind && SockRef::from(first).reuse_port()? =>
+            {
+                // One of another user's group, a socket unit's of root, cannot be joined (socket(7)), but shared.
+                listen_tcp(*address).map(ListenSocket::Tcp).or_else(|_| first.duplicate())?
             }
             (_, Some(first)) => first.duplicate()?,
             (_, None) => return Err(io::ErrorKind::NotFound.into()),
@@ -188,7 +217,7 @@ fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     socket.listen(options::BACKLOG)?;
     socket.set_nonblocking(true)?;
-    complete(vec![ListenSocket::Unix(socket.into())], &ListenAddress::Unix(path.to_owned()), workers)
+    complete(vec![ListenSocket::Unix(socket.into())], &ListenAddress::Unix(path.to_owned()), workers, true)
 }
 
 /// Removes the socket file of a process that is gone. One that is listened on stays, and so does any other file.

@@ -49,12 +49,20 @@ pub fn listener(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()>
     may_rebind(socket)?;
     // One socket for each worker, so that the kernel spreads connections and no worker wakes for another's.
     socket.set_reuse_port(true)?;
+    handed_on(&SockRef::from(socket), address)
+}
+
+/// What accepted sockets inherit, for a listener that another program may have opened.
+///
+/// # Errors
+/// When the kernel refuses an option.
+pub fn handed_on(socket: &SockRef<'_>, address: SocketAddr) -> io::Result<()> {
     // Inherited: an answer's last small segment never waits for the acknowledgement of the one before (outage D).
     socket.set_tcp_nodelay(true)?;
     // Inherited: what slow readers cost is bounded.
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     // Inherited: a client that vanished without a word gives its descriptor back.
-    watch(&SockRef::from(socket), address)
+    watch(socket, address)
 }
 
 /// Has the kernel find out that the peer is gone. On loopback nothing is ever lost, and a dead peer is a reset at once: none

@@ -4,6 +4,7 @@ use std::{
     io,
     mem::MaybeUninit,
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -52,6 +53,15 @@ impl Accepted {
         match self {
             Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
             Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
+}
+
+impl AsFd for Accepted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

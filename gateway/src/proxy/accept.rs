@@ -112,6 +112,7 @@ impl Gate {
         if self.worker.probes.is_own(|| stream.peer_name()) {
             return serve(Permit::probe(&self.worker, &self.listener), stream, address);
         }
+        let Some(stream) = self.worker.proving.hand_back(stream, self.listener.connections.address()) else { return };
         if !shed::admits(&self.worker, &self.listener).await {
             return shed::turn_away(&self.worker, stream);
         }
@@ -135,7 +136,11 @@ impl Gate {
     }
 
     /// Serves what waits to be accepted. The kernel is asked itself: the runtime may not have been told of the last ones.
+    /// Where this process has only tried itself, it is another one's.
     fn empty(&self, acceptor: Acceptor) {
+        if self.worker.proving.is_on() {
+            return;
+        }
         let socket = match acceptor.into_socket() {
             Ok(socket) => socket,
             Err(error) => return lost(&error),

@@ -82,6 +82,11 @@ impl ListenerStats {
         Self(connections)
     }
 
+    /// What it is a view of.
+    pub(super) fn connections_of(&self) -> &Arc<Connections> {
+        &self.0
+    }
+
     /// Its configured name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     connections::Connections,
     metrics::{ListenerMetrics, Metrics},
+    proving::Proving,
     roster::Roster,
     settings::Settings,
     spread::Churn,
@@ -63,6 +64,7 @@ pub(crate) struct Worker {
     pub(crate) overload: Overload,
     /// Connections that are being told that they are not served.
     pub(crate) turned_away: Cell<usize>,
+    pub(crate) proving: Proving,
     open: Cell<usize>,
     none_open: Notify,
     reader: RefCell<CachedReader>,
@@ -79,6 +81,7 @@ pub(crate) struct WorkerParts {
     pub(crate) pool: Pool<RequestBody>,
     pub(crate) overload: Overload,
     pub(crate) probes: Probes,
+    pub(crate) proving: Proving,
     pub(crate) reader: CachedReader,
     pub(crate) roster: Roster,
     pub(crate) settings: Arc<ArcSwap<Settings>>,
@@ -101,6 +104,7 @@ impl Worker {
             probes: parts.probes,
             overload: parts.overload,
             turned_away: Cell::new(0),
+            proving: parts.proving,
             open: Cell::new(0),
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, WeakSender, channel};
 
 use super::{connections::Connections, workers::Heartbeats};
 use crate::net::stream::Accepted;
@@ -81,6 +81,15 @@ impl Loads {
         }
     }
 
+    /// The workers, those that have fewest connections first; without those that make no progress, unless none does.
+    pub(crate) fn by_room(&self) -> Vec<usize> {
+        let mut workers: Vec<_> = self.each().enumerate().map(|(worker, open)| (open, worker)).collect();
+        workers.sort_unstable();
+        let all = workers.iter().map(|(_, worker)| *worker);
+        let alive: Vec<_> = all.clone().filter(|worker| self.heartbeats.age_of(*worker) < STALLED).collect();
+        if alive.is_empty() { all.collect() } else { alive }
+    }
+
     /// The worker that is to have a connection which `own` has accepted.
     fn choose(&self, own: usize) -> usize {
         if fits(self.of(own), self.total(), self.loads.len()) {
@@ -112,8 +121,13 @@ impl Place {
         Self { connections: Arc::clone(connections), worker }
     }
 
+    /// The workers it could be at, the best first.
+    pub(super) fn workers(&self) -> Vec<usize> {
+        self.connections.loads().by_room()
+    }
+
     /// The same connection at another worker.
-    fn at(mut self, worker: usize) -> Self {
+    pub(super) fn at(mut self, worker: usize) -> Self {
         let loads = self.connections.loads();
         loads.add(worker);
         loads.take(self.worker);
@@ -163,6 +177,11 @@ impl Peers {
     /// The number of this worker.
     pub(crate) fn own(&self) -> usize {
         self.own
+    }
+
+    /// A way into every worker's queue that does not keep them from ending.
+    pub(crate) fn ways_in(&self) -> Vec<WeakSender<Arrival>> {
+        self.queues.iter().map(Sender::downgrade).collect()
     }
 
     /// The worker that is to have the next connection.

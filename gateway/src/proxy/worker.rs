@@ -22,7 +22,10 @@ use super::{
     workers::{Heartbeat, WorkerStart},
 };
 use crate::{
-    net::wheel::{Driver, TICK},
+    net::{
+        listen::ListenSocket,
+        wheel::{Driver, TICK},
+    },
     upstream::pool::{Pool, PoolSettings},
 };
 
@@ -59,6 +62,8 @@ fn report(ready: &SyncSender<io::Result<()>>, result: io::Result<()>) {
 /// Where connections come in.
 struct Doors {
     acceptors: Vec<JoinHandle<()>>,
+    /// What a successor gets duplicates of, as long as this worker accepts.
+    sockets: Vec<Arc<ListenSocket>>,
     /// Takes what other workers hand over. It ends after the last acceptor of all workers.
     receiver: JoinHandle<()>,
 }
@@ -73,25 +78,27 @@ fn begin(start: WorkerStart) -> io::Result<(Rc<Worker>, Doors)> {
         pool: Pool::new(pool),
         overload: start.overload,
         probes: start.probes,
+        proving: start.proving,
         reader: start.reader.cached(),
         roster: Roster::new(settings.warm_connections),
         settings: start.settings,
     });
     let (own, peers) = (start.peers.own(), Rc::new(start.peers));
-    let (mut listeners, mut acceptors) = (Vec::new(), Vec::new());
+    let (mut listeners, mut acceptors, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (connections, sockets)) in start.listeners.into_iter().enumerate() {
         let name = Arc::clone(connections.name());
         let listener = Rc::new(Listener { number, metrics: ListenerMetrics::new(&name), name, connections });
         listeners.push(Rc::clone(&listener));
         for socket in sockets {
             let (worker, peers, listener) = (Rc::clone(&worker), Rc::clone(&peers), Rc::clone(&listener));
-            let acceptor = Acceptor::new(socket)?;
+            let acceptor = Acceptor::new(socket.duplicate()?)?;
+            kept.push(socket);
             acceptors.push(tokio::task::spawn_local(accept::run(Gate { worker, listener, peers }, acceptor)));
         }
     }
     let receiver = tokio::task::spawn_local(accept::receive(Rc::clone(&worker), listeners, start.arrivals));
     tokio::task::spawn_local(tick(Rc::clone(&worker), start.heartbeat, Ticks { own, workers: start.workers }));
-    Ok((worker, Doors { acceptors, receiver }))
+    Ok((worker, Doors { acceptors, sockets: kept, receiver }))
 }
 
 /// What a worker's ticks need to know.
@@ -129,9 +136,11 @@ async fn tick(worker: Rc<Worker>, heartbeat: Heartbeat, numbers: Ticks) {
 /// Stops accepting, lets idle connections stay for the grace, then waits for the rest until the time is over. What other
 /// workers handed over before they stopped is served like what this one accepted.
 async fn drain(worker: &Worker, doors: Doors) {
-    let Doors { acceptors, mut receiver } = doors;
+    let Doors { acceptors, sockets, mut receiver } = doors;
     let settings = worker.settings().drain;
     let end = Instant::now() + settings.timeout;
+    // Before the acceptors look at what waits: nobody would take what comes later.
+    drop(sockets);
     worker.phase.send_replace(Phase::Draining);
     for acceptor in acceptors {
         // ignored: one that panicked accepts nothing either, and has been reported by the panic hook.

@@ -6,7 +6,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
@@ -20,6 +20,8 @@ use tokio::sync::mpsc::Receiver;
 
 use super::{
     connections::{Connections, ListenerStats},
+    proving::Proving,
+    returned::Returns,
     settings::Settings,
     spread::{self, Arrival, Loads, Peers},
     worker,
@@ -58,6 +60,8 @@ pub struct WorkersStart {
     pub probes: Probes,
     /// What is short, and what is shed for it.
     pub overload: Overload,
+    /// Whether what is accepted is another process's still.
+    pub proving: Proving,
 }
 
 /// The running workers.
@@ -67,6 +71,8 @@ pub struct Workers {
     listeners: Vec<ListenerStats>,
     heartbeats: Heartbeats,
     loads: Arc<Loads>,
+    sockets: Vec<Weak<ListenSocket>>,
+    returns: Returns,
 }
 
 /// When each worker last made progress.
@@ -74,7 +80,7 @@ pub struct Workers {
 pub struct Heartbeats(Arc<[AtomicU64]>);
 
 /// A listener's counts, and the sockets of it that one worker accepts from.
-pub(crate) type OwnListener = (Arc<Connections>, Vec<ListenSocket>);
+pub(crate) type OwnListener = (Arc<Connections>, Vec<Arc<ListenSocket>>);
 
 /// What one worker's thread is given.
 #[derive(Debug)]
@@ -87,6 +93,7 @@ pub(crate) struct WorkerStart {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) probes: Probes,
     pub(crate) overload: Overload,
+    pub(crate) proving: Proving,
     pub(crate) limits: Arc<Limits>,
     pub(crate) workers: usize,
     pub(crate) heartbeat: Heartbeat,
@@ -103,11 +110,13 @@ impl Workers {
         let workers = start.workers.max(1);
         let heartbeats = Heartbeats::new(workers);
         let loads = Loads::new(workers, heartbeats.clone());
-        let (listeners, shares) = share(start.listeners, workers, &loads);
+        let Shares { listeners, sockets, shares } = share(start.listeners, workers, &loads);
         let limits = Arc::new(Limits::default());
         let (ready, started) = sync_channel(workers);
         let mut threads = Vec::with_capacity(workers);
-        for (index, (listeners, (peers, arrivals))) in shares.into_iter().zip(spread::peers(&loads)).enumerate() {
+        let peers = spread::peers(&loads);
+        let returns = Returns::new(&listeners, &peers);
+        for (index, (listeners, (peers, arrivals))) in shares.into_iter().zip(peers).enumerate() {
             let own = WorkerStart {
                 listeners,
                 settings: Arc::clone(&start.settings),
@@ -117,6 +126,7 @@ impl Workers {
                 endpoints: Arc::clone(&start.endpoints),
                 probes: start.probes.clone(),
                 overload: start.overload.clone(),
+                proving: start.proving.clone(),
                 limits: Arc::clone(&limits),
                 workers,
                 heartbeat: heartbeats.of(index),
@@ -129,7 +139,7 @@ impl Workers {
         for _ in 0..workers {
             started.recv_timeout(START_TIMEOUT).map_err(|_| io::ErrorKind::TimedOut)??;
         }
-        Ok(Self { threads, listeners, heartbeats, loads })
+        Ok(Self { threads, listeners, heartbeats, loads, sockets, returns })
     }
 
     /// Every listener, with its real port and the connections it has now.
@@ -142,6 +152,19 @@ impl Workers {
     #[must_use]
     pub fn loads(&self) -> Vec<usize> {
         self.loads.each().collect()
+    }
+
+    /// The listening sockets, for duplicates to be made of. One is gone as soon as its worker does not accept from it any
+    /// more: nothing here keeps a socket open in which a client would wait for nobody.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<Weak<ListenSocket>> {
+        self.sockets.clone()
+    }
+
+    /// Takes connections that another process has accepted from these sockets.
+    #[must_use]
+    pub fn returns(&self) -> Returns {
+        self.returns.clone()
     }
 
     /// The workers' heartbeats.
@@ -167,26 +190,30 @@ impl Workers {
     }
 }
 
+/// What each worker gets, and what is known of all.
+struct Shares {
+    listeners: Vec<ListenerStats>,
+    sockets: Vec<Weak<ListenSocket>>,
+    shares: Vec<Vec<OwnListener>>,
+}
+
 /// Gives each worker its sockets of each listener: one, or more where the process before had more workers.
-fn share(
-    listeners: Vec<BoundListener>,
-    workers: usize,
-    loads: &Arc<Loads>,
-) -> (Vec<ListenerStats>, Vec<Vec<OwnListener>>) {
+fn share(bound: Vec<BoundListener>, workers: usize, loads: &Arc<Loads>) -> Shares {
     let mut shares: Vec<Vec<OwnListener>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut stats = Vec::with_capacity(listeners.len());
-    for listener in listeners {
+    let (mut listeners, mut all) = (Vec::with_capacity(bound.len()), Vec::new());
+    for listener in bound {
         let connections = Connections::new(listener.name, listener.address, Arc::clone(loads));
-        stats.push(ListenerStats::new(Arc::clone(&connections)));
-        let mut sockets: Vec<Vec<ListenSocket>> = (0..workers).map(|_| Vec::new()).collect();
-        for (number, socket) in listener.sockets.into_iter().enumerate() {
+        listeners.push(ListenerStats::new(Arc::clone(&connections)));
+        let mut sockets: Vec<Vec<Arc<ListenSocket>>> = (0..workers).map(|_| Vec::new()).collect();
+        for (number, socket) in listener.sockets.into_iter().map(Arc::new).enumerate() {
+            all.push(Arc::downgrade(&socket));
             if let Some(own) = sockets.get_mut(number % workers) {
                 own.push(socket);
             }
         }
         shares.iter_mut().zip(sockets).for_each(|(share, own)| share.push((Arc::clone(&connections), own)));
     }
-    (stats, shares)
+    Shares { listeners, sockets: all, shares }
 }
 
 fn spawn(index: usize, start: WorkerStart, ready: SyncSender<io::Result<()>>) -> io::Result<JoinHandle<()>> {

@@ -243,7 +243,10 @@ metrics! {
         "What the watchdog found wrong, counted at every look.";
     WATCHDOG_HANGING = "watchdog_hanging", Gauge, Count, [],
         "Workers and listeners that hang by the watchdog's verdict.";
-    TAKEOVERS = "takeovers_total", Counter, Count, [OUTCOME], "Take-overs of this process by a successor.";
+    TAKEOVERS = "takeovers_total", Counter, Count, [OUTCOME],
+        "Take-overs by a successor, from process to process; those refused count in the process that served on.";
+    DRAINING_PREDECESSORS = "draining_predecessors", Gauge, Count, [],
+        "Processes before this one that still drain after a take-over.";
 }
 
 /// Tells the recorder about every metric. Called once it is installed.

@@ -7,6 +7,8 @@
 //! Ejection is passive: requests that fail in a row take an endpoint out for a while. It is never the last healthy one
 //! of the upstream the failing request was for, and whoever picks may still use ejected ones when none else is left.
 
+mod passed_on;
+
 use std::{
     hash::BuildHasher,
     sync::{
@@ -19,6 +21,8 @@ use std::{
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use routing_cache::model::{Address, Upstream};
+
+pub use passed_on::History;
 
 use crate::config::UpstreamConfig;
 

@@ -1,10 +1,13 @@
-//! Whether the listeners' addresses can be had: free, or held by the gateway that will give them up.
+//! Whether the listeners' addresses can be had: free, held by the gateway that will give them up, or kept for it by systemd.
 
 use std::{io, net::SocketAddr, os::unix::net::UnixStream};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Finding;
+use super::{
+    Finding,
+    holder::{self, Holder},
+};
 use crate::{
     admin::view::Status,
     config::{Config, ListenAddress},
@@ -16,10 +19,16 @@ const CHECK: &str = "port";
 pub(super) fn check(config: &Config, running: Option<&Status>) -> Vec<Finding> {
     let listeners = config.listeners.iter().map(|l| (l.name.as_str(), &l.address));
     let all = listeners.chain([("admin", &config.admin.address)]);
-    all.map(|(name, address)| judge(name, address, &try_bind(address), running)).collect()
+    all.map(|(name, address)| judge(name, address, &try_bind(address), running, || holder::of(address))).collect()
 }
 
-fn judge(name: &str, address: &ListenAddress, tried: &io::Result<()>, running: Option<&Status>) -> Finding {
+fn judge(
+    name: &str,
+    address: &ListenAddress,
+    tried: &io::Result<()>,
+    running: Option<&Status>,
+    holder: impl FnOnce() -> Holder,
+) -> Finding {
     let text = format!("{name} at {address}");
     match tried {
         Ok(()) => Finding::ok(CHECK, format!("{text} is free")),
@@ -27,7 +36,13 @@ fn judge(name: &str, address: &ListenAddress, tried: &io::Result<()>, running: O
         Err(_) if running.is_some_and(|status| holds(status, name, address)) => {
             Finding::ok(CHECK, format!("{text} is held by the running gateway"))
         }
-        Err(_) => Finding::failed(CHECK, format!("{text} is held by another process")),
+        Err(_) => match holder() {
+            Holder::Kept => Finding::ok(CHECK, format!("{text} is kept by the service manager")),
+            Holder::Another => Finding::failed(CHECK, format!("{text} is held by another process")),
+            Holder::Unknown => {
+                Finding::warning(CHECK, format!("{text} is held by another process, or kept by systemd: ask as root"))
+            }
+        },
     }
 }
 
@@ -66,9 +81,17 @@ mod tests {
     fn a_free_port_is_ok_and_one_that_somebody_else_holds_is_not() {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = ListenAddress::Tcp(holder.local_addr().unwrap());
-        assert_eq!(judge("web", &address, &try_bind(&address), None).verdict, Verdict::Failed);
+        assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Failed);
         drop(holder);
-        assert_eq!(judge("web", &address, &try_bind(&address), None).verdict, Verdict::Ok);
+        assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_port_that_the_service_manager_keeps_is_no_obstacle_and_who_cannot_look_is_told_so() {
+        let address = ListenAddress::Tcp("127.0.0.1:80".parse().unwrap());
+        let taken = || Err(io::ErrorKind::AddrInUse.into());
+        assert_eq!(judge("web", &address, &taken(), None, || Holder::Kept).verdict, Verdict::Ok);
+        assert_eq!(judge("web", &address, &taken(), None, || Holder::Unknown).verdict, Verdict::Warning);
     }
 
     #[test]
@@ -77,14 +100,14 @@ mod tests {
         let path = folder.path().join("a.sock");
         let address = ListenAddress::Unix(path.clone());
         let holder = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert_eq!(judge("web", &address, &try_bind(&address), None).verdict, Verdict::Failed);
+        assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Failed);
         drop(holder);
-        assert_eq!(judge("web", &address, &try_bind(&address), None).verdict, Verdict::Ok);
+        assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Ok);
     }
 
     #[test]
     fn an_address_of_another_machine_is_not_ok() {
         let address = ListenAddress::Tcp("192.0.2.1:80".parse().unwrap());
-        assert_eq!(judge("web", &address, &try_bind(&address), None).verdict, Verdict::Failed);
+        assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Failed);
     }
 }

@@ -30,6 +30,11 @@ struct Whole {
 }
 
 impl Stored {
+    /// True when there is a snapshot to start with.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
     /// The documents' size; 0 without a snapshot.
     pub(super) fn bytes(&self) -> u64 {
         self.whole.as_ref().map_or(0, |whole| whole.bytes)

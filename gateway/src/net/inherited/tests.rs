@@ -93,3 +93,17 @@ fn what_does_not_listen_is_refused_and_what_nobody_wants_is_named() {
     assert!(inherited.take(&tcp()).is_empty());
     assert_eq!(inherited.left().collect::<Vec<_>>(), [&ListenAddress::Unix(path)]);
 }
+
+#[test]
+fn connections_of_a_socket_that_another_program_has_opened_are_as_those_of_our_own() {
+    let foreign = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = foreign.local_addr().unwrap().port();
+    let mut inherited = Inherited::default();
+    let address = inherited.add(foreign.into()).unwrap().clone();
+    let bound = listen::bind(&listener(&address), 1, &mut inherited).unwrap();
+    let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (accepted, _) = bound.sockets[0].accept().unwrap();
+    let crate::net::stream::Accepted::Tcp(accepted) = accepted else { panic!("not TCP") };
+    let socket = SockRef::from(&accepted);
+    assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+}

@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::net::UnixListener,
+    os::{fd::OwnedFd, unix::net::UnixListener},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -25,10 +25,13 @@ use routing_cache::{
 use crate::{
     config::{DrainConfig, LimitsConfig, ListenAddress, ListenerConfig, UpstreamConfig},
     drain::Drain,
-    net::{inherited::Inherited, listen},
+    net::{
+        inherited::Inherited,
+        listen::{self, BoundListener},
+    },
     overload::Overload,
     probe::Probes,
-    proxy::{Heartbeats, ListenerStats, Settings, Workers, WorkersStart},
+    proxy::{Heartbeats, ListenerStats, Proving, Returns, Settings, Workers, WorkersStart},
     telemetry::access::AccessLog,
     upstream::registry::Endpoints,
 };
@@ -99,14 +102,37 @@ impl Gateway {
         Self::on_workers(1, (first, settings, access), listen)
     }
 
-    pub(super) fn on_workers(
-        workers: usize,
-        (first, settings, access): (Published, Settings, AccessLog),
-        listen: ListenAddress,
-    ) -> Self {
-        let (writer, reader) = live::cell(first);
+    pub(super) fn on_workers(workers: usize, parts: (Published, Settings, AccessLog), listen: ListenAddress) -> Self {
         let config = ListenerConfig { name: "web".into(), address: listen, trusted_proxies: Vec::new() };
         let listener = listen::bind(&config, workers, &mut Inherited::default()).unwrap();
+        Self::on_listener(workers, parts, listener, Proving::default())
+    }
+
+    /// One with an empty table that accepts from the same sockets, and hands back what it accepts through `way`.
+    pub(super) fn heir(&self, way: OwnedFd) -> (Self, Proving) {
+        let mut inherited = Inherited::in_use();
+        for socket in self.workers.as_ref().unwrap().sockets() {
+            inherited.add(socket.upgrade().unwrap().duplicate().unwrap().into_descriptor()).unwrap();
+        }
+        let config = ListenerConfig { name: "web".into(), address: self.address.clone(), trusted_proxies: Vec::new() };
+        let listener = listen::bind(&config, 2, &mut inherited).unwrap();
+        let proving = Proving::new(way, vec![self.address.clone()]);
+        let parts = (published(&[]), settings(), AccessLog::off());
+        (Self::on_listener(2, parts, listener, proving.clone()), proving)
+    }
+
+    /// What takes connections back.
+    pub(super) fn returns(&self) -> Returns {
+        self.workers.as_ref().unwrap().returns()
+    }
+
+    fn on_listener(
+        workers: usize,
+        (first, settings, access): (Published, Settings, AccessLog),
+        listener: BoundListener,
+        proving: Proving,
+    ) -> Self {
+        let (writer, reader) = live::cell(first);
         let address = listener.address.clone();
         let drain = Drain::default();
         let (endpoints, probes) = (Arc::new(Endpoints::new()), Probes::default());
@@ -121,6 +147,7 @@ impl Gateway {
             endpoints: Arc::clone(&endpoints),
             probes: probes.clone(),
             overload: overload.clone(),
+            proving,
         })
         .unwrap();
         let stats = workers.listeners().remove(0);

@@ -11,6 +11,7 @@ mod headers;
 mod overload;
 mod parking;
 mod probes;
+mod proving;
 mod refusals;
 mod retries;
 mod routing;

@@ -19,6 +19,7 @@ use crate::{
     probe::Probes,
     proxy::{
         connections::Connections,
+        proving::Proving,
         spread::{self, Arrival, Loads, Place},
         worker,
         workers::{Heartbeats, WorkerStart},
@@ -171,7 +172,7 @@ fn first_of_two(
     let (second, _) = peers.pop().unwrap();
     let (peers, arrivals) = peers.pop().unwrap();
     start(WorkerStart {
-        listeners: vec![(Arc::clone(&connections), bound.sockets)],
+        listeners: vec![(Arc::clone(&connections), bound.sockets.into_iter().map(Arc::new).collect())],
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         reader: live::cell(published(&[])).1,
         draining: drain.watch(),
@@ -179,6 +180,7 @@ fn first_of_two(
         endpoints: Arc::new(Endpoints::new()),
         probes: Probes::default(),
         overload: Overload::default(),
+        proving: Proving::default(),
         limits: Arc::new(Limits::default()),
         workers: 2,
         heartbeat: Heartbeats::new(2).of(0),
