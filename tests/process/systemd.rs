@@ -193,6 +193,26 @@ fn sigterm_takes_the_sockets_back_and_sigint_leaves_them_for_the_next_process() 
 }
 
 #[test]
+fn a_successor_is_named_first_and_then_keeps_its_sockets_and_removes_what_is_left_over() {
+    let (_backends, orchestrator, hosts) = three();
+    let mut gateway = Gateway::configured(&orchestrator.url(), "[gateway]\nworkers = 2\n");
+    let mut manager = Manager::of(&mut gateway);
+    gateway.start();
+    manager.until("READY=1");
+    gateway.until_status("an open gate", |s| s["orchestrator"]["gate"] == "open");
+    let (old, new) = (gateway.web, free_address());
+    gateway.reconfigure(&old.to_string(), &new.to_string());
+    gateway.web = new;
+    let _old = gateway.take_over().unwrap_or_else(|refused| panic!("{}", refused.said));
+    let told: Vec<String> = std::iter::repeat_with(|| manager.take()).take_while(|m| !m.contains("READY=1")).collect();
+    let at = |word: &str| told.iter().position(|message| message.contains(word)).expect("it is said");
+    let pid = gateway.pid().expect("it runs");
+    assert!(at(&format!("MAINPID={pid}")) < at("FDSTORE"), "who is not the main process is not listened to: {told:?}");
+    assert_eq!(manager.names(), [&format!("listener@{}", new.to_string().replace(':', "_")); 2]);
+    assert_eq!(http::get(new, &hosts[0], "/").expect("an answer").status, 200);
+}
+
+#[test]
 fn sockets_of_a_socket_unit_are_listened_on_and_not_stored() {
     let (_backends, orchestrator, hosts) = three();
     let mut gateway = Gateway::configured(&orchestrator.url(), "[gateway]\nworkers = 2\n");
