@@ -113,6 +113,11 @@ fn pass<'a>(gateway: &mut Gateway, pid: &str, descriptors: impl IntoIterator<Ite
     gateway.wrapper = ["python3", "-c", PASS, pid, &numbers.join(","), names].map(str::to_owned).into();
 }
 
+/// The log is written by a thread of its own.
+fn says(gateway: &Gateway, words: &str) {
+    wait::until(words, || gateway.log().contains(words).then_some(()));
+}
+
 #[test]
 fn a_client_waits_in_the_backlog_while_the_gateway_is_killed_and_started_again() {
     let (_backends, orchestrator, hosts) = three();
@@ -133,7 +138,7 @@ fn a_client_waits_in_the_backlog_while_the_gateway_is_killed_and_started_again()
         manager.until("READY=1");
         assert_eq!(manager.stored.len(), 3, "nothing is stored again");
     }
-    assert!(gateway.log().contains("listening on sockets that were passed"));
+    says(&gateway, "listening on sockets that were passed");
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn a_socket_that_no_listener_wants_any_more_is_closed_and_removed() {
     assert_eq!(manager.names(), [&format!("listener@{}", new.to_string().replace(':', "_")); 2]);
     assert_eq!(http::get(new, &hosts[0], "/").expect("an answer").status, 200);
     assert!(Connection::open(old).is_err(), "nobody listens at the old address");
-    assert!(gateway.log().contains("no listener is there"), "{}", gateway.log());
+    says(&gateway, "no listener is there");
 }
 
 #[test]
@@ -243,6 +248,7 @@ fn descriptors_of_another_process_and_garbage_keep_no_gateway_from_starting() {
     let garbage: [OwnedFd; 2] = [datagrams.into(), file.into()];
     pass(&mut gateway, "1", &garbage, "odd:odd");
     gateway.start();
+    says(&gateway, "table update");
     assert!(!gateway.log().contains("of no use"), "they are none of its business");
     gateway.kill_9();
 
