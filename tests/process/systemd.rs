@@ -113,6 +113,11 @@ fn pass<'a>(gateway: &mut Gateway, pid: &str, descriptors: impl IntoIterator<Ite
     gateway.wrapper = ["python3", "-c", PASS, pid, &numbers.join(","), names].map(str::to_owned).into();
 }
 
+/// The log is written by a thread of its own.
+fn says(gateway: &Gateway, words: &str) {
+    wait::until(words, || gateway.log().contains(words).then_some(()));
+}
+
 #[test]
 fn a_client_waits_in_the_backlog_while_the_gateway_is_killed_and_started_again() {
     let (_backends, orchestrator, hosts) = three();
@@ -133,7 +138,7 @@ fn a_client_waits_in_the_backlog_while_the_gateway_is_killed_and_started_again()
         manager.until("READY=1");
         assert_eq!(manager.stored.len(), 3, "nothing is stored again");
     }
-    assert!(gateway.log().contains("listening on sockets that were passed"));
+    says(&gateway, "listening on sockets that were passed");
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn a_socket_that_no_listener_wants_any_more_is_closed_and_removed() {
     assert_eq!(manager.names(), [&format!("listener@{}", new.to_string().replace(':', "_")); 2]);
     assert_eq!(http::get(new, &hosts[0], "/").expect("an answer").status, 200);
     assert!(Connection::open(old).is_err(), "nobody listens at the old address");
-    assert!(gateway.log().contains("no listener is there"), "{}", gateway.log());
+    says(&gateway, "no listener is there");
 }
 
 #[test]
@@ -190,6 +195,26 @@ fn sigterm_takes_the_sockets_back_and_sigint_leaves_them_for_the_next_process() 
         assert_eq!(manager.stored.len(), sockets, "{signal:?}");
         assert_eq!(Connection::open(gateway.web).is_ok(), sockets > 0, "{signal:?}");
     }
+}
+
+#[test]
+fn a_successor_is_named_first_and_then_keeps_its_sockets_and_removes_what_is_left_over() {
+    let (_backends, orchestrator, hosts) = three();
+    let mut gateway = Gateway::configured(&orchestrator.url(), "[gateway]\nworkers = 2\n");
+    let mut manager = Manager::of(&mut gateway);
+    gateway.start();
+    manager.until("READY=1");
+    gateway.until_status("an open gate", |s| s["orchestrator"]["gate"] == "open");
+    let (old, new) = (gateway.web, free_address());
+    gateway.reconfigure(&old.to_string(), &new.to_string());
+    gateway.web = new;
+    let _old = gateway.take_over().unwrap_or_else(|refused| panic!("{}", refused.said));
+    let told: Vec<String> = std::iter::repeat_with(|| manager.take()).take_while(|m| !m.contains("READY=1")).collect();
+    let at = |word: &str| told.iter().position(|message| message.contains(word)).expect("it is said");
+    let pid = gateway.pid().expect("it runs");
+    assert!(at(&format!("MAINPID={pid}")) < at("FDSTORE"), "who is not the main process is not listened to: {told:?}");
+    assert_eq!(manager.names(), [&format!("listener@{}", new.to_string().replace(':', "_")); 2]);
+    assert_eq!(http::get(new, &hosts[0], "/").expect("an answer").status, 200);
 }
 
 #[test]
@@ -223,6 +248,7 @@ fn descriptors_of_another_process_and_garbage_keep_no_gateway_from_starting() {
     let garbage: [OwnedFd; 2] = [datagrams.into(), file.into()];
     pass(&mut gateway, "1", &garbage, "odd:odd");
     gateway.start();
+    says(&gateway, "table update");
     assert!(!gateway.log().contains("of no use"), "they are none of its business");
     gateway.kill_9();
 

@@ -346,7 +346,8 @@ def main(base, binary, *wanted):
                 failed += 1
                 print(f"  FAILED {scene.__name__}: {error}", flush=True)
                 print("".join(f"    {line}\n" for line in stage.machine.journal().splitlines()[-40:]), flush=True)
-                stage.systemctl("kill", "-s", "KILL", "holdgate", check=False)
+                for unit in ("holdgate.socket", "holdgate.service"):
+                    stage.systemctl("stop", unit, check=False)
                 stage.configure()
                 stage.ready(True)
                 continue

@@ -32,6 +32,10 @@ fn judge(
     let text = format!("{name} at {address}");
     match tried {
         Ok(()) => Finding::ok(CHECK, format!("{text} is free")),
+        // A runtime folder is there only while the service is (systemd.exec(5), RuntimeDirectory=).
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Finding::warning(CHECK, format!("{text}: its folder is not there; the service manager has to make it"))
+        }
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => Finding::failed(CHECK, format!("{text}: {error}")),
         Err(_) if running.is_some_and(|status| holds(status, name, address)) => {
             Finding::ok(CHECK, format!("{text} is held by the running gateway"))
@@ -57,7 +61,7 @@ fn try_bind(address: &ListenAddress) -> io::Result<()> {
         // A file that nobody listens on is replaced at the start.
         ListenAddress::Unix(path) if UnixStream::connect(path).is_ok() => Err(io::ErrorKind::AddrInUse.into()),
         ListenAddress::Unix(path) => match path.parent() {
-            Some(folder) if !folder.is_dir() => Err(io::Error::other("its folder does not exist")),
+            Some(folder) if !folder.is_dir() => Err(io::ErrorKind::NotFound.into()),
             _ => Ok(()),
         },
     }
@@ -103,6 +107,12 @@ mod tests {
         assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Failed);
         drop(holder);
         assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_runtime_folder_that_is_not_there_yet_is_a_warning() {
+        let address = ListenAddress::Unix("/nowhere/at/all/web.sock".into());
+        assert_eq!(judge("web", &address, &try_bind(&address), None, || Holder::Another).verdict, Verdict::Warning);
     }
 
     #[test]
