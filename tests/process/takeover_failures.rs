@@ -346,15 +346,15 @@ fn a_successor_of_another_user_is_refused() {
         &binary,
     ];
     all.into_iter().for_each(open);
-    let output = Command::new(&setpriv[0])
-        .args(&setpriv[1..])
-        .arg(&binary)
-        .args(["run", "--take-over", "--config"])
-        .arg(gateway.config_path())
-        .output()
-        .expect("it can be started");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(75), "{said}");
+    let said = gateway.folder().join("said");
+    let file = fs::File::create(&said).expect("ours");
+    let mut command = Command::new(&setpriv[0]);
+    command.args(&setpriv[1..]).arg(&binary).args(["run", "--take-over", "--config"]).arg(gateway.config_path());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
+    let mut stranger = Scripted(child.expect("it can be started"));
+    let status = wait::until("it to be refused", || stranger.0.try_wait().expect("it can be asked"));
+    let said = fs::read_to_string(said).expect("readable");
+    assert_eq!(status.code(), Some(75), "{said}");
     assert!(said.contains("another user"), "{said}");
     gateway.take_over().expect("the same user may");
 }
