@@ -17,7 +17,9 @@ const ROUNDS: usize = 2;
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn read(folder: &Path) -> Files {
-    let files = fs::read_dir(folder).expect("readable").flatten();
+    // Not the socket for a successor.
+    let is_file = |file: &fs::DirEntry| file.file_type().is_ok_and(|kind| kind.is_file());
+    let files = fs::read_dir(folder).expect("readable").flatten().filter(is_file);
     let name = |file: &fs::DirEntry| file.file_name().to_string_lossy().into_owned();
     files.map(|file| (name(&file), fs::read(file.path()).expect("readable"))).collect()
 }

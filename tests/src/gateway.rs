@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    hash::{BuildHasher, RandomState},
     io::{self, BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -31,14 +32,30 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// A loopback address whose port was free a moment ago.
+/// A loopback address whose port was free a moment ago, and that the kernel gives to no client meanwhile: other tests make
+/// thousands of connections.
 ///
 /// # Panics
 /// When the machine has none left.
 #[must_use]
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
+    let ports = LOWEST_PORT..first_of_clients();
+    let seed = RandomState::new();
+    let some = (0..TRIES).map(|n| ports.start + (seed.hash_one(n) % ports.len().max(1) as u64) as u16);
+    let free = some.filter(|_| !ports.is_empty()).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let listener = TcpListener::bind(("127.0.0.1", free.unwrap_or(0))).expect("a free loopback port");
     listener.local_addr().expect("a bound socket has an address")
+}
+
+/// Below are those of well-known services.
+const LOWEST_PORT: u16 = 10_000;
+/// Ports that are tried before the kernel is asked for one.
+const TRIES: u32 = 100;
+
+/// The first port that the kernel gives to clients (ip(7), ip_local_port_range).
+fn first_of_clients() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(LOWEST_PORT)
 }
 
 /// Variables that are the tests' own; the gateway refuses one that it does not know.
