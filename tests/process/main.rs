@@ -13,6 +13,7 @@ mod killed;
 mod lifecycle;
 mod outage_a;
 mod outage_b;
+mod outage_e;
 mod overload;
 mod poison;
 mod real_programs;
@@ -24,7 +25,6 @@ mod takeover;
 mod takeover_failures;
 mod takeover_image;
 mod takeover_script;
-mod takeover_traffic;
 mod unit;
 
 use holdgate_tests::{backend::Backend, gateway, orchestrator::Orchestrator};

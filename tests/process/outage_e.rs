@@ -1,4 +1,5 @@
-//! Take-overs in a row, under every kind of traffic: not one request fails, and what the last process costs is what the first did.
+//! Outage E of docs/OUTAGES.md: take-overs in a row, under every kind of traffic. Not one request fails, and what the last
+//! process costs is what the first did.
 
 use std::{
     fs,
@@ -192,7 +193,7 @@ fn settled(gateway: &Gateway, hosts: &[String]) -> Cost {
 }
 
 #[test]
-fn many_take_overs_in_a_row_cost_no_request_and_leave_nothing_behind() {
+fn a_thousand_graceful_reloads() {
     let takeovers = std::env::var("HOLDGATE_TAKEOVERS").ok().and_then(|n| n.parse().ok()).unwrap_or(TAKEOVERS);
     let server = app("busy");
     let (backends, _, hosts) = three();
