@@ -37,6 +37,17 @@ fn without_any_table_every_request_gets_503_and_readyz_says_why() {
 }
 
 #[test]
+fn a_system_without_certificates_can_follow_an_orchestrator_over_http() {
+    let (_backends, orchestrator, hosts) = three();
+    let mut gateway = Gateway::configured(&orchestrator.url(), "");
+    let nowhere = gateway.folder().join("nowhere").display().to_string();
+    // Where OpenSSL, and whoever follows it, looks for certificates.
+    gateway.environment = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| (name.to_owned(), nowhere.clone())).into();
+    gateway.start_ready();
+    assert_eq!(http::get(gateway.web, &hosts[0], "/").expect("an answer").status, 200);
+}
+
+#[test]
 fn sigterm_finishes_what_is_in_flight_and_refuses_what_comes_after() {
     let slow = Server::start(free_address(), |_, stream| {
         use std::io::Write;

@@ -95,7 +95,7 @@ pub enum ClientError {
         why: String,
     },
     /// TLS or the resolver could not be set up.
-    #[error("the HTTP client cannot be set up")]
+    #[error("the HTTP client cannot be set up (https needs the system's certificates: Debian's ca-certificates)")]
     Setup(#[source] reqwest::Error),
 }
 
@@ -141,15 +141,15 @@ impl HttpClient {
     /// When a URL is not one of http or https, or TLS cannot be set up.
     pub fn new(options: HttpOptions) -> Result<Self, ClientError> {
         let deadlines = options.deadlines;
+        let base = parse_url("orchestrator.url", &options.url)?;
+        let readiness_url = options.readiness_url.as_deref();
+        let readiness_url = readiness_url.map(|url| parse_url("orchestrator.readiness_url", url)).transpose()?;
+        let secure = [Some(&base), readiness_url.as_ref()].into_iter().flatten().any(|url| url.scheme() == "https");
         Ok(Self {
-            light: connections(&deadlines)?,
-            table: connections(&deadlines)?,
-            base: parse_url("orchestrator.url", &options.url)?,
-            readiness_url: options
-                .readiness_url
-                .as_deref()
-                .map(|url| parse_url("orchestrator.readiness_url", url))
-                .transpose()?,
+            light: connections(&deadlines, secure)?,
+            table: connections(&deadlines, secure)?,
+            base,
+            readiness_url,
             token: options.token_file.map(TokenFile::new),
             limits: options.limits,
             deadlines,
@@ -314,8 +314,13 @@ impl HttpClient {
 }
 
 /// Connections of their own. HTTP/2 by ALPN where there is TLS, HTTP/1.1 else.
-fn connections(deadlines: &Deadlines) -> Result<reqwest::Client, ClientError> {
-    reqwest::Client::builder()
+///
+/// The system's certificates are looked for only where they are `needed`: a minimal system has none, and reqwest takes that
+/// for an error.
+fn connections(deadlines: &Deadlines, needed: bool) -> Result<reqwest::Client, ClientError> {
+    let builder = reqwest::Client::builder();
+    let builder = if needed { builder } else { builder.tls_certs_only([]) };
+    builder
         .user_agent(concat!("holdgate/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(deadlines.connect)
         .tcp_nodelay(true)
