@@ -29,13 +29,14 @@ pub struct Budget {
 /// The most of this process's memory that one connection of a client can hold, its upstream's side included.
 ///
 /// On its way up a body fills the client's buffer, a piece that was cut off it, and the buffer of the upstream's connection,
-/// which takes one piece more than fits; on its way down the same with the sides changed. All of it at once takes a client
-/// that sends a large body, and does not read a large answer that has begun before.
+/// which takes one piece more than fits; on its way down a piece that was read, one that waits to be written, and the buffer of
+/// the client's connection. All of it at once takes a client that sends a large body, and does not read a large answer that
+/// has begun before.
 #[must_use]
 pub fn connection_bytes(limits: &LimitsConfig) -> u64 {
-    let (client, upstream) = (buffers::client(limits.header_bytes) as u64, buffers::UPSTREAM as u64);
-    let up = 2 * client + upstream + client;
-    let down = 2 * upstream + client + upstream;
+    let client = buffers::client(limits.header_bytes) as u64;
+    let up = 3 * client + buffers::ANSWER_HEAD as u64;
+    let down = 2 * buffers::ANSWER_PIECE as u64 + client;
     BASE + up + down
 }
 

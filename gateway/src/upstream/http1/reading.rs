@@ -15,7 +15,7 @@ use crate::net::buffers;
 
 /// The longest head of an answer, in bytes. Source: as long as a request's may be by default (`limits.header_bytes`), and a
 /// bound for what an app can have a worker hold before its answer is one.
-pub(super) const MAX_HEAD_BYTES: usize = buffers::UPSTREAM;
+pub(super) const MAX_HEAD_BYTES: usize = buffers::ANSWER_HEAD;
 /// Trailers, in bytes. Source: hyper's limit.
 const MAX_TRAILER_BYTES: usize = 16 << 10;
 

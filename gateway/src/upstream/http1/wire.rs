@@ -32,12 +32,11 @@ use crate::net::{buffers, stream::Stream};
 /// Room for the first read of an answer, where the one before was no larger: nearly every head, and the whole of a small
 /// answer.
 const FIRST_READ: usize = 8 << 10;
-/// Room that is asked for one read at most, which bounds what is held of a body that its reader is slow to take: a buffer
-/// that grows may get twice of it.
-const LARGEST_READ: usize = buffers::UPSTREAM;
+/// Room that is asked for one read at most, which bounds what is held of a body that its reader is slow to take.
+const LARGEST_READ: usize = buffers::ANSWER_PIECE;
 /// A buffer for which more room was asked than this is not kept for another exchange: those that are kept take a few MiB
 /// of a worker at most.
-const LARGEST_KEPT: usize = buffers::UPSTREAM;
+const LARGEST_KEPT: usize = buffers::ANSWER_HEAD;
 
 /// A connection that an answer's body and a lease share.
 pub(crate) type Shared<B> = Rc<RefCell<Wire<B>>>;
