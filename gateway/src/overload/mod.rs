@@ -18,7 +18,7 @@ mod sampler;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub struct Overload(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     standing: AtomicU8,
+    /// See [`Overload::places`]; 0: no bound.
+    places: AtomicUsize,
     /// When a connection was last turned away because `limits.max_connections` was reached, in milliseconds of the
     /// monotonic clock; 0: never.
     turned_away: AtomicU64,
@@ -57,6 +59,21 @@ impl Overload {
     /// Changes it. The sampler's alone, but for tests, to which it is an input.
     pub fn set(&self, standing: Standing) {
         self.0.standing.store(standing.bits(), Relaxed);
+    }
+
+    /// How many connections of clients there may be until the next reading. While memory is short, as many more than there
+    /// are as fit below level hard whatever they do: the next reading may be late where cores are short, too.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        match self.0.places.load(Relaxed) {
+            0 => usize::MAX,
+            places => places,
+        }
+    }
+
+    /// Changes it; `None`: no bound. For whom [`Overload::set`] is.
+    pub fn bound(&self, places: Option<usize>) {
+        self.0.places.store(places.map_or(0, |places| places.max(1)), Relaxed);
     }
 
     /// The last readings.

@@ -15,7 +15,7 @@ use metrics::{Gauge, gauge};
 
 use super::{
     Overload, connection_bytes,
-    levels::{Level, Levels, Readings, Share, Standing, Thresholds},
+    levels::{Level, Levels, Readings, Reason, Share, Standing, Thresholds},
     meter::Meter,
 };
 use crate::{clock, config::Config, telemetry::names};
@@ -110,6 +110,7 @@ impl Run {
         let judged = self.levels.step(clock::now().monotonic, &readings, thresholds);
         let standing = if config.overload.enabled { judged } else { Standing::default() };
         drop(config);
+        self.overload.bound(fitting(standing, &readings, thresholds));
         self.tell(standing, &readings);
         self.overload.note(readings);
         if readings.memory.reaches(thresholds.soft.saturating_sub(NEAR)) { TENSE } else { CALM }
@@ -134,9 +135,31 @@ impl Run {
     }
 }
 
+/// See [`Overload::places`].
+fn fitting(standing: Standing, readings: &Readings, thresholds: Thresholds) -> Option<usize> {
+    let Share { used, of } = readings.memory;
+    let is_short = standing.level != Level::None && standing.reason == Reason::Memory;
+    let room = (of / 100 * u64::from(thresholds.hard)).saturating_sub(used) / thresholds.connection_bytes.max(1);
+    let places = readings.connections.used.saturating_add(room);
+    (is_short && of > 0).then(|| usize::try_from(places).unwrap_or(usize::MAX))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::Reason, *};
+    use super::*;
+
+    #[test]
+    fn while_memory_is_short_there_are_places_for_as_many_more_as_fit_below_hard() {
+        let thresholds = Thresholds { soft: 80, hard: 90, connection_bytes: 100 };
+        let memory = Share { used: 8_500, of: 10_000 };
+        let readings = Readings { memory, connections: Share { used: 7, of: 1000 }, ..Readings::default() };
+        let bound = |level, reason, readings| fitting(Standing { level, reason }, &readings, thresholds);
+        assert_eq!(bound(Level::Soft, Reason::Memory, readings), Some(7 + 5));
+        let full = Readings { memory: Share { used: 9_500, ..memory }, ..readings };
+        assert_eq!(bound(Level::Hard, Reason::Memory, full), Some(7));
+        assert_eq!(bound(Level::None, Reason::Memory, readings), None);
+        assert_eq!(bound(Level::Soft, Reason::Descriptors, readings), None);
+    }
 
     fn config(more: &str) -> Arc<ArcSwap<Config>> {
         let folder = tempfile::tempdir().unwrap();

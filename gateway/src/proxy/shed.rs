@@ -88,7 +88,8 @@ pub(crate) async fn admits(worker: &Worker, listener: &Listener) -> bool {
         metrics::shed(standing.reason.as_str());
         return false;
     }
-    let places = worker.settings().limits.max_connections;
+    let (configured, fitting) = (worker.settings().limits.max_connections, worker.overload.places());
+    let places = configured.min(fitting);
     for _ in 0..TURNS {
         if !listener.connections.is_full(places) {
             return true;
@@ -100,8 +101,12 @@ pub(crate) async fn admits(worker: &Worker, listener: &Listener) -> bool {
     if !listener.connections.is_full(places) {
         return true;
     }
-    metrics::shed("connections");
-    worker.overload.turned_away();
+    if fitting < configured {
+        metrics::shed("memory");
+    } else {
+        metrics::shed("connections");
+        worker.overload.turned_away();
+    }
     false
 }
 

@@ -204,6 +204,27 @@ fn a_connection_between_two_requests_makes_room_before_it_is_parked() {
 }
 
 #[test]
+fn short_of_memory_there_are_no_more_connections_than_fit() {
+    let (upstream, go) = held();
+    let gateway = gateway(&upstream, places(10));
+    gateway.overload.set(soft(Reason::Memory));
+    gateway.overload.bound(Some(1));
+    let mut busy = gateway.connect();
+    busy.send(GET);
+    upstream.request();
+    is_shed(&gateway.ask(GET));
+    assert_eq!(gateway.overload.sheds(), None, "what is there is served, and the next reading may find room");
+    gateway.overload.bound(None);
+    let mut next = gateway.connect();
+    next.send(GET);
+    upstream.request();
+    for client in [&mut busy, &mut next] {
+        go.send(()).unwrap();
+        assert_eq!(client.reply().status(), 200);
+    }
+}
+
+#[test]
 fn where_none_is_idle_a_connection_over_the_limit_is_told_so_and_the_probe_is_not() {
     let (upstream, go) = held();
     let gateway = gateway(&upstream, places(2));
