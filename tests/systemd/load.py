@@ -7,6 +7,9 @@ import threading
 import time
 
 
+LARGE = b"x" * (16 << 20)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -14,7 +17,7 @@ def free_port():
 
 
 class Backend:
-    """Answers every request with 'served', `/slow` after a while."""
+    """Answers every request with 'served', `/slow` after a while, `/large` with far more."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -23,10 +26,11 @@ class Backend:
             if self.path == "/slow":
                 time.sleep(1.5)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            answer = b"served" if self.path != "/large" else LARGE
             self.send_response(200)
-            self.send_header("Content-Length", "6")
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(b"served")
+            self.wfile.write(answer)
 
         do_POST = do_GET
 
@@ -57,6 +61,14 @@ def get(address, timeout=20.0, path="/"):
         while part := client.recv(65536):
             answer += part
         return int(answer.split(b" ", 2)[1])
+
+
+def ask_and_read_nothing(port, path):
+    """A client that has asked and holds on to what comes; its socket, and the status it was given."""
+    client = socket.create_connection(("127.0.0.1", port), 20)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: app.test\r\n\r\n".encode())
+    return client, int(client.recv(16).split(b" ", 2)[1])
 
 
 class Load:

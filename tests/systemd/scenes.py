@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from load import Backend, Load, free_port, get
+from load import Backend, Load, ask_and_read_nothing, free_port, get
 from machine import Machine, until
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -293,6 +293,8 @@ def a_hang_is_ended_within_the_watchdogs_time(stage):
     stage.systemctl("restart", "holdgate")
     said = []
     for what in ("one worker", "all"):
+        # systemd's watchdog begins when the start has ended.
+        until("the start's end", lambda: stage.show("ActiveState") == "active")
         pid = stage.main()
         outside, holder = stage.machine.outside(pid), None
         began = time.monotonic()
@@ -317,6 +319,29 @@ def a_hang_is_ended_within_the_watchdogs_time(stage):
     return ", ".join(said)
 
 
+def a_load_over_memory_max_is_shed(stage):
+    """Clients that ask for large answers and read nothing: they are refused before the gateway is killed for them."""
+    stage.unit("holdgate.service.d/memory.conf", "[Service]\nMemoryMax=80M\n")
+    stage.systemctl("daemon-reload")
+    stage.systemctl("restart", "holdgate")
+    pid, clients = stage.main(), []
+    with contextlib.ExitStack() as open_clients:
+        for _ in range(1200):
+            client, status = ask_and_read_nothing(stage.web, "/large")
+            open_clients.enter_context(client)
+            clients.append(status)
+        kept, refused = clients.count(200), clients.count(503)
+    over = time.monotonic()
+    until("it serves again", stage.serves, 5)
+    took = time.monotonic() - over
+    assert stage.main() == pid, "it was killed"
+    assert kept and refused and kept + refused == len(clients), f"{kept} served, {refused} refused of {len(clients)}"
+    (stage.machine.root / UNITS / "holdgate.service.d/memory.conf").unlink()
+    stage.systemctl("daemon-reload")
+    stage.systemctl("restart", "holdgate")
+    return f"{kept} served, {refused} refused; serves as usual {took:.1f} s after"
+
+
 SCENES = [
     reload_says_what_came_of_it,
     a_gateway_that_is_killed_refuses_nobody,
@@ -326,6 +351,7 @@ SCENES = [
     a_socket_unit_starts_it_and_its_clients_are_served,
     a_reload_after_the_program_changed_upgrades,
     a_hang_is_ended_within_the_watchdogs_time,
+    a_load_over_memory_max_is_shed,
     a_start_that_would_lose_the_table_is_refused,
 ]
 
