@@ -159,9 +159,10 @@ fn a_successor_gives_up_what_was_kept_once_the_disk_has_the_table() {
     assert!(old.end().success());
     assert!(!service.tables().is_empty(), "it is still there");
     fs::remove_file(&ballast).expect("ours");
-    while !service.tables().is_empty() {
+    wait::until("it to be given up", || {
         service.manager.take();
-    }
+        service.tables().is_empty().then_some(())
+    });
     assert_eq!(http::get(service.gateway.web, &hosts[0], "/").expect("an answer").status, 200);
 }
 
