@@ -10,6 +10,7 @@ mod control;
 mod descriptor_store;
 mod descriptors;
 mod inherit;
+mod kept_table;
 mod lifecycle;
 mod log_level;
 mod lookouts;

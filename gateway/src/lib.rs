@@ -16,6 +16,7 @@ pub mod priority;
 pub mod probe;
 pub mod proxy;
 pub mod readiness;
+pub mod sealed;
 pub mod subscription;
 pub mod takeover;
 pub mod telemetry;

@@ -12,20 +12,20 @@ use holdgate_tests::{gateway::Gateway, http, load::Load, mounts::Mounts, orchest
 use crate::three;
 
 /// A version of an app whose document is not small.
-fn padded(n: usize, text: &str) -> (String, String) {
+pub(crate) fn padded(n: usize, text: &str) -> (String, String) {
     let page = text.repeat(4000);
     let document = format!(r#"{{"hosts":["padded-{n}.test"],"endpoints":[],"error_pages":{{"503":"{page}"}}}}"#);
     (format!("padded-{n}"), document)
 }
 
 /// Waits until what the orchestrator has is served.
-fn serves_all(gateway: &Gateway, orchestrator: &Orchestrator) {
+pub(crate) fn serves_all(gateway: &Gateway, orchestrator: &Orchestrator) {
     let digest = orchestrator.digest();
     gateway.until_status("the table", |s| s["table"]["digest"] == digest.as_str());
 }
 
 /// Waits until it is on disk too, and nobody is alarmed any more.
-fn saves_all(gateway: &Gateway) {
+pub(crate) fn saves_all(gateway: &Gateway) {
     gateway.until_status("a save", |s| {
         let table = &s["table"];
         table["saved"]["error"].is_null() && table["saved"]["generation"] == table["generation"]
@@ -53,12 +53,26 @@ fn started(orchestrator: &Orchestrator, gateway: &mut Gateway) {
 }
 
 /// Fills the file system that `file` is on, to the last byte.
-fn fill(file: &Path) {
+pub(crate) fn fill(file: &Path) {
     let mut file = fs::File::create(file).expect("there is room for a name");
     for size in [1 << 16, 1 << 12, 1] {
         let block = vec![0; size];
         while file.write_all(&block).is_ok() {}
     }
+}
+
+/// Makes a state folder that the gateway may not enter where it is started by what is returned.
+pub(crate) fn locked_away(gateway: &Gateway) -> Vec<String> {
+    fs::create_dir(gateway.state_dir()).expect("ours");
+    fs::set_permissions(gateway.state_dir(), fs::Permissions::from_mode(0o000)).expect("ours");
+    // Root may enter anything, unless it gives that up.
+    let unprivileged = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    if rustix::process::geteuid().is_root() { unprivileged.map(str::to_owned).into() } else { Vec::new() }
+}
+
+/// It may be entered from now on.
+pub(crate) fn opened(gateway: &Gateway) {
+    fs::set_permissions(gateway.state_dir(), fs::Permissions::from_mode(0o700)).expect("ours");
 }
 
 #[test]
@@ -135,18 +149,12 @@ fn a_read_only_disk_is_booted_from_and_followed_on() {
 fn a_folder_that_may_not_be_entered_is_survived_and_used_once_it_may() {
     let (_backends, orchestrator, hosts) = three();
     let mut gateway = Gateway::configured(&orchestrator.url(), "[guard]\nmax_crashes = 0\n");
-    let mode = |mode: u32| fs::set_permissions(gateway.state_dir(), fs::Permissions::from_mode(mode)).expect("ours");
-    fs::create_dir(gateway.state_dir()).expect("ours");
-    mode(0o000);
-    if rustix::process::geteuid().is_root() {
-        // Root may enter anything, unless it gives that up.
-        gateway.wrapper = vec!["setpriv".into(), "--bounding-set=-dac_override,-dac_read_search".into()];
-    }
+    gateway.wrapper = locked_away(&gateway);
     started(&orchestrator, &mut gateway);
     assert_eq!(http::get(gateway.web, &hosts[0], "/").expect("an answer").status, 200);
     let error = alarms(&gateway);
     assert!(error.to_lowercase().contains("permission"), "it names the cause: {error}");
-    fs::set_permissions(gateway.state_dir(), fs::Permissions::from_mode(0o700)).expect("ours");
+    opened(&gateway);
     saves_all(&gateway);
 }
 

@@ -9,6 +9,7 @@ mod disk;
 mod epochs;
 mod guarded;
 mod hangs;
+mod kept_table;
 mod killed;
 mod lifecycle;
 mod outage_a;

@@ -44,14 +44,14 @@ const MESSAGE_BYTES: usize = 4096;
 const DESCRIPTORS: usize = 253;
 
 /// The part of systemd that has the descriptor store.
-struct Manager {
+pub(crate) struct Manager {
     socket: UnixDatagram,
     /// By inode, as systemd keeps no descriptor twice.
-    stored: BTreeMap<u64, (String, OwnedFd)>,
+    pub(crate) stored: BTreeMap<u64, (String, OwnedFd)>,
 }
 
 impl Manager {
-    fn of(gateway: &mut Gateway) -> Self {
+    pub(crate) fn of(gateway: &mut Gateway) -> Self {
         let path = gateway.folder().join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
@@ -60,7 +60,7 @@ impl Manager {
     }
 
     /// Takes one message, and does as it says.
-    fn take(&mut self) -> String {
+    pub(crate) fn take(&mut self) -> String {
         let mut buffer = [0; MESSAGE_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -88,23 +88,28 @@ impl Manager {
     }
 
     /// Takes messages until one has `line`.
-    fn until(&mut self, line: &str) {
+    pub(crate) fn until(&mut self, line: &str) {
         while !self.take().lines().any(|l| l.starts_with(line)) {}
     }
 
     /// Has the gateway started with everything that is stored, for the process `pid` (empty: the right one).
-    fn pass(&self, gateway: &mut Gateway, pid: &str) {
+    pub(crate) fn pass(&self, gateway: &mut Gateway, pid: &str) {
         let (names, descriptors): (Vec<_>, Vec<&OwnedFd>) =
             self.stored.values().map(|(name, fd)| (name.as_str(), fd)).unzip();
         pass(gateway, pid, descriptors, &names.join(":"));
     }
 
-    fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.stored.values().map(|(name, _)| name.as_str()).collect()
     }
 }
 
-fn pass<'a>(gateway: &mut Gateway, pid: &str, descriptors: impl IntoIterator<Item = &'a OwnedFd>, names: &str) {
+pub(crate) fn pass<'a>(
+    gateway: &mut Gateway,
+    pid: &str,
+    descriptors: impl IntoIterator<Item = &'a OwnedFd>,
+    names: &str,
+) {
     let mut numbers = Vec::new();
     for descriptor in descriptors {
         fcntl_setfd(descriptor, FdFlags::empty()).expect("it is open");
@@ -114,7 +119,7 @@ fn pass<'a>(gateway: &mut Gateway, pid: &str, descriptors: impl IntoIterator<Ite
 }
 
 /// The log is written by a thread of its own.
-fn says(gateway: &Gateway, words: &str) {
+pub(crate) fn says(gateway: &Gateway, words: &str) {
     wait::until(words, || gateway.log().contains(words).then_some(()));
 }
 

@@ -229,6 +229,38 @@ def a_start_that_would_lose_the_table_is_refused(stage):
     stage.machine.run("rm", "/run/holdgate-start-anyway")
 
 
+def a_table_that_the_disk_does_not_have_outlives_its_process(stage):
+    note = lambda: stage.machine.run("test", "-e", "/run/holdgate/kept-table", check=False).returncode == 0
+    stage.systemctl("stop", "holdgate")
+    shutil.rmtree(stage.machine.root / "var/lib/holdgate")
+    stage.machine.run("mkdir", "-m", "700", "/var/lib/holdgate")
+    stage.machine.run("chown", "holdgate:", "/var/lib/holdgate")
+    stage.unit("holdgate.service.d/disk.conf", "[Service]\nReadOnlyPaths=/var/lib/holdgate\n")
+    stage.systemctl("daemon-reload")
+    for stopped in (True, False):
+        stage.ready(True)
+        stage.systemctl("start", "holdgate")
+        until("a table in the store", lambda: stage.stored() == WORKERS + 2)
+        assert note()
+        if stopped:
+            stage.systemctl("stop", "holdgate")
+            until("an empty store", lambda: stage.stored() == 0)
+            assert not note(), "it goes with the store"
+    stage.ready(False)
+    stage.systemctl("restart", "holdgate")
+    assert get(stage.web) == 200, "nobody has the table but systemd"
+    pid = stage.main()
+    stage.systemctl("kill", "--kill-who=main", "-s", "KILL", "holdgate")
+    until("another process", lambda: stage.main() not in (0, pid) and stage.show("SubState") == "running")
+    assert get(stage.web) == 200 and stage.stored() == WORKERS + 2
+    (stage.machine.root / UNITS / "holdgate.service.d/disk.conf").unlink()
+    stage.systemctl("daemon-reload")
+    stage.systemctl("restart", "holdgate")
+    until("the disk to have it", lambda: stage.stored() == WORKERS + 1 and not note())
+    assert get(stage.web) == 200
+    stage.ready(True)
+
+
 def a_socket_unit_starts_it_and_its_clients_are_served(stage):
     text = (REPOSITORY / "deploy/systemd/holdgate.socket").read_text()
     stage.systemctl("stop", "holdgate")
@@ -348,6 +380,7 @@ SCENES = [
     a_restart_refuses_nobody,
     the_store_does_not_grow,
     a_stop_refuses_at_once_and_leaves_nothing,
+    a_table_that_the_disk_does_not_have_outlives_its_process,
     a_socket_unit_starts_it_and_its_clients_are_served,
     a_reload_after_the_program_changed_upgrades,
     a_hang_is_ended_within_the_watchdogs_time,

@@ -29,6 +29,7 @@ pub const GATEWAY: Floors = &[
     ("config", 0),
     ("clock", 0),
     ("priority", 0),
+    ("sealed", 0),
     ("telemetry", 1),
     ("net", 1),
     ("readiness", 1),

@@ -5,9 +5,10 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use routing_cache::{
+    disk::ReadFile,
     live::Reader,
     model::WallTime,
-    updater::{BootReport, Damage, Poisoned, Updater},
+    updater::{BootReport, Damage, ImageFate, Poisoned, Updater},
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -16,6 +17,7 @@ use super::{
     control::Control,
     descriptor_store::DescriptorStore,
     descriptors,
+    kept_table::{self, KeptTable, Tables},
     lifecycle::{Parts, Process},
     log_level::Levels,
     lookouts::Lookouts,
@@ -25,7 +27,7 @@ use super::{
 };
 use crate::{
     admin::{self, Alive, Listening, Progress, Stall},
-    cli::args::Global,
+    cli::{args::Global, preflight::kept_note::KeptNote},
     clock,
     config::{self, Config},
     drain::Drain,
@@ -61,13 +63,13 @@ pub(super) struct Base {
 pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
     let mut passed = Passed::take();
     let base = Base::load(global)?;
-    let (updater, reader) = restore(&base.config.load())?;
+    let (updater, reader, table) = restore(&base, &passed.tables)?;
     let bound = bind::all(&base.config.load(), &mut passed.sockets)?;
     log_bound(&bound)?;
     let mut kept = DescriptorStore::of_passed(&passed, &bound.listeners).context("no descriptor is left")?;
     kept.settle();
     drop(passed);
-    serve(base, updater, reader, bound)?.live(kept)
+    serve(base, updater, reader, bound)?.live(kept, table)
 }
 
 impl Base {
@@ -99,15 +101,37 @@ impl Base {
     }
 }
 
-/// What is whole on disk is served from now on; what is not is said, and no reason not to start.
-fn restore(config: &Config) -> anyhow::Result<(Updater, Reader)> {
-    let (updater, reader, report) = Updater::boot(config.updater(), &config.state_dir, clock::now())?;
+/// What is whole on disk, or in one of the `tables` that the service manager kept where that is newer, is served from now
+/// on; what is not is said, and no reason not to start.
+fn restore(base: &Base, tables: &Tables) -> anyhow::Result<(Updater, Reader, KeptTable)> {
+    let config = base.config.load();
+    let mut image = kept_table::newest(tables);
+    let image = image.as_mut().map(|image| image as &mut dyn ReadFile);
+    let (updater, reader, report) = Updater::boot_with(config.updater(), &config.state_dir, image, clock::now())?;
     log_found(&report);
+    log_image(report.image.as_ref());
+    kept_table::heed_note(&KeptNote::of_environment(), tables, report.restored.is_some())?;
     match &report.restored {
         Some(restored) => tracing::info!("restored {restored}"),
         None => tracing::warn!("nothing to restore: requests get 503 until a first table is there"),
     }
-    Ok((updater, reader))
+    let served = (updater.report(clock::now()), reader.load());
+    let restored = (report.image == Some(ImageFate::Restored)).then_some((&served.0, &*served.1));
+    let kept = KeptTable::of_start(tables, restored, base.overload.clone());
+    Ok((updater, reader, kept))
+}
+
+/// What became of the table that the service manager kept.
+fn log_image(fate: Option<&ImageFate>) {
+    match fate {
+        None => {}
+        Some(ImageFate::Restored) => tracing::info!("the service manager kept a table, newer than what is on disk"),
+        Some(ImageFate::NotNewer) => tracing::info!("the service manager kept a table, not newer than what is on disk"),
+        Some(ImageFate::NotWhole(why)) => tracing::error!(why, "the table that the service manager kept is not whole"),
+        Some(ImageFate::KeptOut) => {
+            tracing::error!("the table that the service manager kept may have crashed this program: kept out");
+        }
+    }
 }
 
 /// What is wrong in the state folder.

@@ -100,17 +100,19 @@ fn new_sockets<'a>(listener: &'a BoundListener, known: &BTreeSet<u64>) -> Vec<Bo
     sockets.into_iter().filter(|(inode, _)| !known.contains(inode)).map(|(_, socket)| socket).collect()
 }
 
-/// That the service manager looks for hang-ups is switched off: what it takes for one it drops.
-fn keep(name: &str, sockets: &[OwnedFd]) -> io::Result<()> {
+/// Stores descriptors by a name. That the service manager looks for hang-ups is switched off: what it takes for one it drops.
+pub(super) fn keep(name: &str, sockets: &[OwnedFd]) -> io::Result<()> {
     let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
     let mut some = sockets.chunks(AT_ONCE);
     some.try_for_each(|some| notify_socket::send(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), some))
 }
 
-fn forget<'a>(names: impl IntoIterator<Item = &'a String>) {
+/// Has what is stored by these names closed.
+pub(super) fn forget<'a>(names: impl IntoIterator<Item = &'a (impl AsRef<str> + 'a)>) {
     for name in names {
+        let name = name.as_ref();
         if let Err(error) = notify_socket::send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[]) {
-            tracing::warn!(%error, name, "a socket stays in the descriptor store");
+            tracing::warn!(%error, name, "a descriptor stays in the descriptor store");
         }
     }
 }

@@ -21,6 +21,7 @@ use super::{
     bind::{self, Bound},
     boot::{self, Base, Plane, Table},
     descriptor_store::DescriptorStore,
+    kept_table::KeptTable,
     lifecycle::Process,
     passed,
     succession::Line,
@@ -58,10 +59,10 @@ pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
     // ignored: who leads a group of processes, as one started by a shell does, cannot leave its session
     let _ = rustix::process::setsid();
     let base = Base::load(global)?;
-    let levels = base.levels.clone();
+    let (levels, overload) = (base.levels.clone(), base.overload.clone());
     let outcome = take_over(base);
     match outcome {
-        Ok((process, kept)) => process.live(kept),
+        Ok((process, kept)) => process.live(kept, KeptTable::of_successor(overload)),
         Err(error) => {
             levels.flush();
             Err(error)

@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     descriptor_store::DescriptorStore,
+    kept_table::{Keeping, KeptTable, Served},
     log_level::Levels,
     notify::{self, Notifier},
     reload,
@@ -106,15 +107,17 @@ impl Process {
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub(super) fn live(mut self, mut kept: DescriptorStore) -> anyhow::Result<ExitCode> {
+    pub(super) fn live(mut self, mut kept: DescriptorStore, table: KeptTable) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let code = runtime.block_on(async {
             let mut stop = Stop::listen()?;
+            let Parts { updates, reader, .. } = &self.parts;
+            let keeping = table.start(Served { updates: updates.clone(), reader: reader.clone() });
             let end = self.until_drain(&mut stop, signal(SignalKind::hangup())?).await;
             if stop.is_for_good {
                 kept.let_go();
             }
-            anyhow::Ok(self.end(&mut stop, end).await)
+            anyhow::Ok(self.end(&mut stop, end, keeping).await)
         })?;
         // A join that was given up must not hold the process.
         runtime.shutdown_background();
@@ -201,18 +204,22 @@ impl Process {
     }
 
     /// Drains; a second signal ends at once.
-    async fn end(self, stop: &mut Stop, end: End) -> ExitCode {
+    async fn end(self, stop: &mut Stop, end: End, table: Keeping) -> ExitCode {
         let Parts { drain, workers, config, levels, access, updates, sampler, .. } = self.parts;
         drain.start();
-        if !matches!(end, End::Replaced) {
+        let is_replaced = matches!(end, End::Replaced);
+        // A successor sees to it by itself, and after a stop for good nobody follows.
+        let table = if is_replaced || stop.is_for_good { table.end() } else { Some(table) };
+        if !is_replaced {
             notify::stopping("draining");
         }
         // ignored: an updater that is busy for longer, or gone, is no reason not to end
         let _ = timeout(STOPPING_TIMEOUT, updates.stopping()).await;
         let limit = config.load().drain.timeout + DRAIN_MARGIN;
         let joined = tokio::task::spawn_blocking(move || workers.join());
+        let finished = async { tokio::join!(timeout(limit, joined), leave(table)).0 };
         let code = tokio::select! {
-            ended = timeout(limit, joined) => match (ended, end) {
+            ended = finished => match (ended, end) {
                 (Ok(Ok(())), End::Asked | End::Replaced) => ExitCode::SUCCESS,
                 (Ok(Ok(())), End::Failed) => ExitCode::FAILURE,
                 (Ok(Err(_)) | Err(_), _) => not_drained(),
@@ -227,6 +234,13 @@ impl Process {
         access.flush();
         levels.flush();
         code
+    }
+}
+
+/// What is served last is there for the process that follows.
+async fn leave(table: Option<Keeping>) {
+    if let Some(table) = table {
+        table.leave().await;
     }
 }
 

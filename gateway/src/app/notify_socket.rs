@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::{
@@ -23,15 +23,24 @@ pub(super) const AT_ONCE: usize = 64;
 /// A service manager that takes no message for so long is not waited for.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Whether there is a service manager to send to.
+pub(super) fn is_there() -> bool {
+    manager().is_some()
+}
+
 /// Sends `lines` and up to [`AT_ONCE`] descriptors; nothing where there is no service manager to send to.
 ///
 /// # Errors
 /// When it cannot be reached, or takes nothing in time.
 pub(super) fn send(lines: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    match env::var_os("NOTIFY_SOCKET").filter(|to| !to.is_empty()) {
+    match manager() {
         Some(to) => send_to(&to, lines, descriptors),
         None => Ok(()),
     }
+}
+
+fn manager() -> Option<OsString> {
+    env::var_os("NOTIFY_SOCKET").filter(|to| !to.is_empty())
 }
 
 fn send_to(to: &OsStr, lines: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -6,14 +6,16 @@
 
 use std::{
     env,
+    fs::File,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use rustix::{
-    fs::fstat,
+    fs::{FileType, fstat},
     io::{FdFlags, fcntl_getfd, fcntl_setfd},
 };
 
+use super::kept_table;
 use crate::{config::ListenAddress, net::inherited::Inherited};
 
 /// The first of them. Source: `SD_LISTEN_FDS_START` of sd_listen_fds(3).
@@ -30,6 +32,8 @@ pub(super) struct Passed {
     pub(super) sockets: Inherited,
     /// Each of these sockets by its name.
     pub(super) known: Vec<Known>,
+    /// The tables, with what each is called.
+    pub(super) tables: Vec<(&'static str, File)>,
     /// The others, which are closed: the name, and why.
     pub(super) refused: Vec<(String, String)>,
 }
@@ -62,6 +66,9 @@ impl Passed {
 
     /// A socket that is there already, passed by a socket unit and from the store, say, is closed without a word.
     fn add(&mut self, descriptor: OwnedFd, name: String) {
+        if let Some(name) = kept_table::known(&name).filter(|_| is_file(&descriptor)) {
+            return self.tables.push((name, descriptor.into()));
+        }
         let inode = inode(&descriptor);
         if self.known.iter().any(|known| known.inode == inode) {
             return;
@@ -76,6 +83,11 @@ impl Passed {
 /// Which open file a descriptor is of; 0 where the system does not say.
 pub(super) fn inode(descriptor: impl AsFd) -> u64 {
     fstat(descriptor).map_or(0, |stat| stat.st_ino)
+}
+
+/// A socket may be called anything.
+fn is_file(descriptor: &OwnedFd) -> bool {
+    fstat(descriptor).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
 }
 
 /// Number and name of each descriptor that is meant for the process `own`.
@@ -141,5 +153,16 @@ mod tests {
         assert_eq!(passed.known[0].name, "web");
         assert_eq!(passed.refused.len(), 1);
         assert_eq!(passed.refused[0].0, "odd");
+    }
+
+    #[test]
+    fn a_file_by_the_name_of_a_table_is_one_and_a_socket_by_it_is_a_socket() {
+        let mut passed = Passed::default();
+        passed.add(tempfile::tempfile().unwrap().into(), "table".into());
+        passed.add(TcpListener::bind("127.0.0.1:0").unwrap().into(), "table".into());
+        passed.add(tempfile::tempfile().unwrap().into(), "odd".into());
+        assert_eq!(passed.tables.len(), 1);
+        assert_eq!(passed.known.len(), 1);
+        assert_eq!(passed.refused.len(), 1);
     }
 }

@@ -6,6 +6,7 @@
 
 mod before_start;
 mod holder;
+pub mod kept_note;
 mod machine;
 mod ports;
 mod source;

@@ -1,7 +1,6 @@
 //! One take-over, as the process sees it that is to be replaced: step by step, and back from each of them.
 
 use std::{
-    fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
@@ -9,10 +8,7 @@ use std::{
 
 use metrics::counter;
 use routing_cache::updater::TableMark;
-use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
-    process::Pid,
-};
+use rustix::process::Pid;
 use tokio::{runtime::Runtime, time::timeout};
 
 use super::{
@@ -26,6 +22,7 @@ use super::{
     returns::Returns,
 };
 use crate::{
+    sealed,
     telemetry::names::{OUTCOME, TAKEOVERS},
     updates::Suspended,
 };
@@ -188,13 +185,13 @@ impl<'a> Giving<'a> {
 
     /// The table in memory that nobody can change any more.
     fn image(&self) -> Result<OwnedFd, RefusedThere> {
-        let memory = memfd_create("holdgate-table", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let memory = sealed::memory("holdgate-table")?;
         let suspended = self.suspended.as_ref().ok_or(RefusedThere::Busy)?;
-        let image = async { timeout(PROVE_WITHIN, suspended.image(File::from(memory))).await };
+        let image = async { timeout(PROVE_WITHIN, suspended.image(memory)).await };
         let (memory, bytes) = self.runtime.block_on(image).map_err(|_| RefusedThere::Busy)??;
-        fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        let memory = sealed::seal(memory)?;
         tracing::debug!(bytes, "the table's image is made");
-        Ok(memory.into())
+        Ok(memory)
     }
 
     fn descriptors(&self, image: OwnedFd, returns: OwnedFd) -> io::Result<Vec<(Role, OwnedFd)>> {

@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{SealFlags, fcntl_get_seals};
-
 use super::{
     channel::{Channel, ChannelError},
     desk,
@@ -19,7 +17,7 @@ use super::{
     predecessors::Predecessors,
     refused::Refused,
 };
-use crate::upstream::registry::History;
+use crate::{sealed, upstream::registry::History};
 
 /// For the socket to show itself: a process whose state folder was removed looks after it twice a second.
 const FIND_WITHIN: Duration = Duration::from_millis(1500);
@@ -157,8 +155,7 @@ impl Parts {
 
     fn whole(self) -> Result<Legacy, Refused> {
         let image = self.image.ok_or(Refused::Missing("a table"))?;
-        let seals = fcntl_get_seals(&image).unwrap_or(SealFlags::empty());
-        if !seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK) {
+        if !sealed::is_sealed(&image) {
             return Err(Refused::Missing("a table that cannot change any more"));
         }
         Ok(Legacy {

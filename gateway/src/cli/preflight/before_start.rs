@@ -2,13 +2,13 @@
 //!
 //! So it is quick where there is a table: no more than a snapshot's first block is read, for the start itself reads it all
 //! and knows what to do where it is not whole. It refuses in one case only: there was a table, nothing is left of it on
-//! disk, and no orchestrator is ready to give it again. Everything else is the start's own to say, a bad configuration too,
+//! disk, systemd keeps none either, and no orchestrator is ready to give it again. Everything else is the start's own to say, a bad configuration too,
 //! since systemd knows the exit code 78 from it alone. On a machine where no table ever was nothing can be lost, and the
 //! gateway waits for its first one.
 
 use std::{
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use routing_cache::{
     snapshot,
 };
 
-use super::{source, source::Seen, stored};
+use super::{kept_note::KeptNote, source, source::Seen, stored};
 use crate::{
     cli::{
         args::{Global, PreflightArgs},
@@ -77,8 +77,8 @@ fn refusal(why: &str, unless_exists: Option<&Path>) -> String {
 }
 
 fn look(config: &Config) -> Before {
-    let (folder, runtime) = (&config.state_dir, env::var_os("RUNTIME_DIRECTORY"));
-    if has_snapshot(folder) || !had_table(folder, runtime.as_deref().map(Path::new)) {
+    let (folder, runtime) = (&config.state_dir, env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from));
+    if has_snapshot(folder) || KeptNote::within(runtime.clone()).is_there() || !had_table(folder, runtime.as_deref()) {
         return Before::Start;
     }
     judge(stored::look(config).is_whole(), &folder.display().to_string(), || source::ask(config))
