@@ -64,11 +64,14 @@ def get(address, timeout=20.0, path="/"):
 
 
 def ask_and_read_nothing(port, path):
-    """A client that has asked and holds on to what comes; its socket, and the status it was given."""
+    """A client that has asked and holds on to what comes; its socket, and the status it was given. One that is refused leaves."""
     client = socket.create_connection(("127.0.0.1", port), 20)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: app.test\r\n\r\n".encode())
-    return client, int(client.recv(16).split(b" ", 2)[1])
+    status = int(client.recv(16).split(b" ", 2)[1])
+    if status != 200:
+        client.close()
+    return client, status
 
 
 class Load:

@@ -401,7 +401,7 @@ def main(base, binary, *wanted):
             try:
                 stage.start()
                 said = scene(stage)
-            except (AssertionError, OSError, subprocess.SubprocessError) as error:
+            except (AssertionError, OSError, IndexError, subprocess.SubprocessError) as error:
                 failed += 1
                 print(f"  FAILED {scene.__name__}: {error}", flush=True)
                 print("".join(f"    {line}\n" for line in stage.machine.journal().splitlines()[-40:]), flush=True)
