@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use metrics::counter;
 use routing_cache::{
     disk::Opened,
-    updater::{ClaimError, Claimed, Updater},
+    updater::{BootError, Claimed, Updater},
 };
 
 use super::{
@@ -204,7 +204,7 @@ fn claim(given: &Given, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Cla
     loop {
         match runtime.block_on(given.received.claim())? {
             Ok(claimed) => return Ok(claimed),
-            Err(ClaimError::Locked { .. }) if Instant::now() < deadline => sleep(CLAIM_AGAIN),
+            Err(BootError::Locked { .. }) if Instant::now() < deadline => sleep(CLAIM_AGAIN),
             Err(error) => return Err(error.into()),
         }
     }

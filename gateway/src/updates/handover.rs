@@ -19,7 +19,7 @@ use routing_cache::{
     live::Reader,
     model::Now,
     store::{Image, Regained},
-    updater::{ClaimError, Claimed, TableMark, Updater},
+    updater::{BootError, Claimed, TableMark, Updater},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -186,7 +186,7 @@ impl Received {
     ///
     /// # Errors
     /// When the thread has ended; within, while another process has the folder: it can be tried again.
-    pub async fn claim(&self) -> Result<Result<Claimed, ClaimError>, UpdaterGone> {
+    pub async fn claim(&self) -> Result<Result<Claimed, BootError>, UpdaterGone> {
         let claimed = self.0.ask(|worker, now| {
             let claimed = worker.updater.claim(now);
             worker.retry_at = now.monotonic;

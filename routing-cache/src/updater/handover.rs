@@ -7,13 +7,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{BootReport, ImageFate, Poisoned, TableMark, Updater, UpdaterConfig};
+use super::{BootError, BootReport, ImageFate, Poisoned, TableMark, Updater, UpdaterConfig};
 use crate::{
     disk::{Disk, ReadFile, RealDisk},
     live::{self, Published, Reader},
     model::{Now, Provenance, Source},
     snapshot::{Head, ReadError, SnapshotError},
-    store::{Boot, Image, OpenError, PoisonRules, Regained, Store},
+    store::{Boot, Image, PoisonRules, Regained, Store},
 };
 
 /// Why an image was not received. What it was made of is as it was.
@@ -28,25 +28,6 @@ pub enum ReceiveError {
     /// It is not whole.
     #[error("the image is not whole: {0}")]
     NotWhole(SnapshotError),
-}
-
-/// Why a folder was not claimed. It can be tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum ClaimError {
-    /// Another process holds the lock.
-    #[error("the state folder is in use by another process{}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
-    Locked {
-        /// Which one, where known.
-        pid: Option<u32>,
-    },
-    /// The folder cannot even be looked at.
-    #[error("{folder}: {source}")]
-    Disk {
-        /// Which folder.
-        folder: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
 }
 
 /// What came of a claim.
@@ -135,7 +116,7 @@ impl Updater {
     ///
     /// # Errors
     /// While another process has the folder; then nothing has happened.
-    pub fn claim(&mut self, now: Now) -> Result<Claimed, ClaimError> {
+    pub fn claim(&mut self, now: Now) -> Result<Claimed, BootError> {
         if !self.store.is_away() {
             return Ok(Claimed { goes_on: !self.store.is_behind(), found: BootReport::default() });
         }
@@ -227,15 +208,6 @@ impl From<ReadError> for ReceiveError {
             ReadError::Disk(error) => Self::Unreadable(error),
             ReadError::Snapshot(error) if error.is_from_another_version() => Self::OtherVersion(error),
             ReadError::Snapshot(error) => Self::NotWhole(error),
-        }
-    }
-}
-
-impl From<OpenError> for ClaimError {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Locked { pid, .. } => Self::Locked { pid },
-            OpenError::Disk { folder, source } => Self::Disk { folder, source },
         }
     }
 }

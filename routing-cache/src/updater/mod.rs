@@ -43,7 +43,7 @@ pub use crate::{
     state::{Pin, PinnedBy, Position},
     store::{Damage, Image, PoisonRules, Poisoned, Regained},
 };
-pub use handover::{ClaimError, Claimed, ReceiveError};
+pub use handover::{Claimed, ReceiveError};
 pub use mark::{Comparison, TableMark};
 pub use outcome::{ApproveError, EpochError, Outcome, Rejection, SteerError, Summary};
 pub use report::{
@@ -63,7 +63,7 @@ pub struct UpdaterConfig {
     pub poison: PoisonRules,
 }
 
-/// Why nothing was booted.
+/// Why the state folder was not taken, at a start or by a [claim](Updater::claim). It can be tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// Another process holds the lock.

@@ -2,7 +2,7 @@ use std::io;
 
 use routing_cache::{
     disk::Opened,
-    updater::{ClaimError, Claimed, Comparison},
+    updater::{BootError, Claimed, Comparison},
 };
 
 use super::*;
@@ -99,7 +99,7 @@ fn another_process_takes_the_table_over_and_the_old_one_changes_nothing_any_more
         let (new, received, reader) = receiving(&disk, file);
         let (theirs, ours) = (received.mark().await.unwrap(), suspended.mark().await.unwrap());
         assert_eq!(theirs.against(&ours), Comparison::Same);
-        assert!(matches!(received.claim().await.unwrap(), Err(ClaimError::Locked { .. })));
+        assert!(matches!(received.claim().await.unwrap(), Err(BootError::Locked { .. })));
         suspended.release().await.unwrap();
         let claimed = claimed(&received).await;
         assert!(claimed.goes_on, "{claimed:?}");

@@ -22,7 +22,7 @@ use crate::{
     state::State,
     store::Poisoned,
     updater::{
-        BootReport, ClaimError, Claimed, Comparison, Outcome, ReceiveError, Regained, Rejection, Summary, Updater,
+        BootError, BootReport, Claimed, Comparison, Outcome, ReceiveError, Regained, Rejection, Summary, Updater,
     },
 };
 
@@ -72,7 +72,7 @@ impl Rig {
 
     fn is_locked_out(&mut self) -> bool {
         let now = self.now();
-        matches!(self.updater.claim(now), Err(ClaimError::Locked { .. }))
+        matches!(self.updater.claim(now), Err(BootError::Locked { .. }))
     }
 
     fn is_unsaved(&self) -> bool {
@@ -440,7 +440,7 @@ fn on_a_real_disk_the_lock_passes_from_one_to_the_other_and_back() {
     old.image().write(&mut file).unwrap();
     let mut image = Opened::new(file).unwrap();
     let (mut next, reader) = Updater::receive(config(), &mut image, folder.path(), at(1_000_000)).unwrap();
-    assert!(matches!(next.claim(at(1_000_000)), Err(ClaimError::Locked { pid: Some(_) })));
+    assert!(matches!(next.claim(at(1_000_000)), Err(BootError::Locked { pid: Some(_) })));
     old.release();
     assert!(next.claim(at(1_000_000)).unwrap().goes_on);
     assert!(matches!(old.regain(), Regained::Locked { .. }));
