@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod drain;
+pub mod message;
 pub mod net;
 pub mod orchestrator;
 pub mod overload;

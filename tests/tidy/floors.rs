@@ -32,6 +32,7 @@ pub const GATEWAY: Floors = &[
     ("sealed", 0),
     ("telemetry", 1),
     ("net", 1),
+    ("message", 1),
     ("readiness", 1),
     ("drain", 1),
     ("probe", 2),

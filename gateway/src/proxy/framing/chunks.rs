@@ -2,9 +2,10 @@
 
 use super::{
     Fault, Violation,
-    bytes::{misplaced, value_length},
     fields::{Fields, Section},
+    violation::misplaced,
 };
+use crate::message::text::value_length;
 
 /// The longest chunk size, in digits: 64 bits. Source: RFC 9112, 7.1 asks for care with integer overflows.
 const MAX_SIZE_DIGITS: u8 = 16;

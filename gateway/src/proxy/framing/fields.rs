@@ -1,9 +1,7 @@
 //! Header lines up to the empty one, of a head or of trailers, and what they say about the length of the body.
 
-use super::{
-    Fault, Violation,
-    bytes::{misplaced, token_length, value_length},
-};
+use super::{Fault, Violation, violation::misplaced};
+use crate::message::text::{token_length, value_length};
 
 /// Header fields at most. Source: hyper's own limit (`max_headers`), up to which it parses without allocating.
 const MAX_FIELDS: u8 = 100;

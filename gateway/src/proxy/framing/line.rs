@@ -1,9 +1,7 @@
 //! The request line.
 
-use super::{
-    Fault, Violation,
-    bytes::{misplaced, target_length, token_length},
-};
+use super::{Fault, Violation, violation::misplaced};
+use crate::message::text::{target_length, token_length};
 
 /// The longest target, in bytes. Source: `http::Uri` refuses more, as its offsets are 16 bits.
 const MAX_TARGET_BYTES: usize = 65_534;

@@ -10,7 +10,6 @@
 //! Invariants: bytes from the violation on are never delivered, so that hyper never sees a complete head, chunk or
 //! trailer section that was refused; and after a violation nothing is ever delivered again.
 
-mod bytes;
 mod chunks;
 mod fields;
 mod line;

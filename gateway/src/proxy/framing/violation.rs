@@ -136,6 +136,16 @@ impl Violation {
     }
 }
 
+/// What a byte that ends a line or is no text says, where it may not stand; `otherwise` for a byte that is text.
+pub(super) fn misplaced(byte: u8, otherwise: Violation) -> Violation {
+    match byte {
+        b'\n' => Violation::BareLineFeed,
+        b'\r' | b'\t' => otherwise,
+        0..0x20 | 0x7f => Violation::ControlCharacter,
+        _ => otherwise,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,4 @@
-//! Classes of bytes, and the two scans that most of a head is spent in.
-
-use super::Violation;
+//! Classes of bytes, and the scans that most of a head is spent in.
 
 /// The token characters beside letters and digits. Methods and header names are tokens. Source: RFC 9110, 5.6.2.
 const TOKEN_MARKS: &[u8] = b"!#$%&'*+-.^_`|~";
@@ -27,7 +25,8 @@ const fn token_table() -> [bool; 256] {
 const LANES: usize = 16;
 
 /// The number of token characters `bytes` begins with.
-pub(super) fn token_length(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn token_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !is_token(byte)).unwrap_or(bytes.len())
 }
 
@@ -37,13 +36,15 @@ fn is_token(byte: u8) -> bool {
 
 /// The number of characters of a field value `bytes` begins with: all but controls, of which a tab is none.
 /// Source: RFC 9110, 5.5.
-pub(super) fn value_length(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn value_length(bytes: &[u8]) -> usize {
     scan(bytes, |byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f)
 }
 
 /// The number of visible ASCII characters `bytes` begins with, which a request's target is made of.
 /// Source: RFC 9112, 3.2; RFC 3986, 2.
-pub(super) fn target_length(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn target_length(bytes: &[u8]) -> usize {
     scan(bytes, |byte| !(0x21..0x7f).contains(&byte))
 }
 
@@ -54,16 +55,6 @@ fn scan(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
     let clean = lanes.iter().take_while(|lane| !lane.iter().fold(false, |any, &byte| any | ends(byte))).count() * LANES;
     let tail = if clean == lanes.len() * LANES { rest } else { bytes.get(clean..).unwrap_or_default() };
     clean + tail.iter().position(|&byte| ends(byte)).unwrap_or(tail.len())
-}
-
-/// What a byte that ends a line or is no text says, where it may not stand; `otherwise` for a byte that is text.
-pub(super) fn misplaced(byte: u8, otherwise: Violation) -> Violation {
-    match byte {
-        b'\n' => Violation::BareLineFeed,
-        b'\r' | b'\t' => otherwise,
-        0..0x20 | 0x7f => Violation::ControlCharacter,
-        _ => otherwise,
-    }
 }
 
 #[cfg(test)]

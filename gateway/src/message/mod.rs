@@ -1,0 +1,15 @@
+//! A message's head as it is held between two sockets: plain text, in the order it came.
+//!
+//! - `fields`: the header fields, a flat list over one piece of memory. `head`: what stands before them. `names`: the names
+//!   this gateway itself looks for or writes. `text`: which bytes may stand where.
+//!
+//! Heads are short and live for one request. So nothing is hashed, no field has an allocation or a count of its own, and the
+//! memory of one head is used again for the next.
+
+mod fields;
+mod head;
+pub mod names;
+pub mod text;
+
+pub use fields::Fields;
+pub use head::{RequestHead, ResponseHead};
