@@ -8,6 +8,7 @@ pub mod inherited;
 pub mod io;
 pub mod listen;
 pub mod options;
+pub mod outbox;
 pub mod peer;
 pub mod reserve;
 pub mod stream;

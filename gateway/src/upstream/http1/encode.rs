@@ -5,6 +5,8 @@ use std::io::Write as _;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use http_body::Body;
 
+use crate::net::outbox::Framing;
+
 /// A request without its body: what is sent of it, and who hears of informational answers.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
@@ -24,32 +26,21 @@ impl std::fmt::Debug for Ask<'_> {
     }
 }
 
-/// How a request's body is told from what follows it.
-#[derive(Debug)]
-pub(super) enum Framing {
-    /// So many bytes are still to be sent.
-    Length(u64),
-    /// In chunks; of the trailers only these are sent.
-    Chunked(Vec<HeaderName>),
-}
-
-impl Framing {
-    /// As the head says it, else as the body knows of itself; a body that is not there has no length.
-    fn of<B: Body>(ask: &Ask<'_>, body: &B) -> Self {
-        if body.is_end_stream() {
-            return Self::Length(0);
-        }
-        let chunked = || Self::Chunked(named_trailers(ask.headers));
-        if ask.headers.contains_key(header::TRANSFER_ENCODING) {
-            return chunked();
-        }
-        length(ask.headers).or_else(|| body.size_hint().exact()).map_or_else(chunked, Self::Length)
+/// As the head says it, else as the body knows of itself; a body that is not there has no length.
+fn framing<B: Body>(ask: &Ask<'_>, body: &B) -> Framing {
+    if body.is_end_stream() {
+        return Framing::Length(0);
     }
+    let chunked = || Framing::Chunked(named_trailers(ask.headers));
+    if ask.headers.contains_key(header::TRANSFER_ENCODING) {
+        return chunked();
+    }
+    length(ask.headers).or_else(|| body.size_hint().exact()).map_or_else(chunked, Framing::Length)
 }
 
 /// Writes the head to `out`, and says how the body is to follow it.
 pub(super) fn head<B: Body>(ask: &Ask<'_>, body: &B, out: &mut Vec<u8>) -> Framing {
-    let framing = Framing::of(ask, body);
+    let framing = framing(ask, body);
     out.extend_from_slice(ask.method.as_str().as_bytes());
     out.push(b' ');
     target(ask.target, out);
@@ -69,7 +60,7 @@ pub(super) fn head<B: Body>(ask: &Ask<'_>, body: &B, out: &mut Vec<u8>) -> Frami
             // ignored: a Vec takes whatever is written.
             let _ = write!(out, "content-length: {length}\r\n");
         }
-        Framing::Length(_) => {}
+        Framing::Length(_) | Framing::Close => {}
     }
     out.extend_from_slice(b"\r\n");
     framing

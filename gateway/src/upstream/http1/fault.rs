@@ -2,6 +2,8 @@
 
 use std::{error::Error, io};
 
+use crate::net::outbox::SendError;
+
 /// Why an answer is none that may be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
@@ -49,4 +51,14 @@ pub enum Fault {
     /// The request's body was shorter than its head says.
     #[error("the request's body is shorter than its Content-Length")]
     RequestBodyShort,
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<SendError<E>> for Fault {
+    fn from(error: SendError<E>) -> Self {
+        match error {
+            SendError::Io(error) => Self::Io(error),
+            SendError::Body(error) => Self::RequestBody(error.into()),
+            SendError::Short => Self::RequestBodyShort,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! judges the answer's head, and then is read through an [`AnswerBody`]. Writing and reading go on at once, so an answer
 //! that comes before the request's end is seen. No task, channel or buffer belongs to a connection that idles.
 //!
-//! - `encode`, `outbox`: a request on its way out. `head`, `chunks`, `reading`: an answer on its way in; pure, bytes in,
+//! - `encode`: a request on its way out. `head`, `chunks`, `reading`: an answer on its way in; pure, bytes in,
 //!   message out. `wire` joins them to the socket, `body` shows what follows the head, `spare` keeps buffers.
 //!
 //! It never decides whether a request is sent again or a connection is kept for long; it only says whether it could be.
@@ -18,7 +18,6 @@ mod chunks;
 mod encode;
 mod fault;
 mod head;
-mod outbox;
 mod reading;
 mod spare;
 mod wire;

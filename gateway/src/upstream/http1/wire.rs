@@ -20,14 +20,13 @@ use tokio::{
 
 use super::{
     body::AnswerBody,
-    encode::Ask,
+    encode::{self, Ask},
     fault::{Fault, Flaw},
     head::Head,
-    outbox::Outbox,
     reading::{Item, Reading},
     spare::{Buffers, Spare},
 };
-use crate::net::{buffers, stream::Stream};
+use crate::net::{buffers, outbox::Outbox, stream::Stream};
 
 /// Room for the first read of an answer, where the one before was no larger: nearly every head, and the whole of a small
 /// answer.
@@ -231,9 +230,10 @@ where
             self.keeps = false;
             return Err(body);
         }
-        let Buffers { read, write } = self.spare.take();
+        let Buffers { read, mut write } = self.spare.take();
         self.read = read;
-        self.outbox.begin(ask, body, write);
+        let framing = encode::head(ask, &body, &mut write);
+        self.outbox.begin(write, framing, body);
         self.reading = Reading::new();
         self.next_read = self.came.saturating_add(1).clamp(FIRST_READ, LARGEST_KEPT);
         (self.drained, self.grown, self.came) = (false, false, 0);
@@ -243,7 +243,7 @@ where
     /// Sends, and reads up to the answer's head; both at once, as an answer may come before the request's end.
     fn poll_head(&mut self, cx: &mut Context<'_>, ask: &Ask<'_>) -> Poll<Result<Head, Fault>> {
         if let Poll::Ready(Err(fault)) = self.outbox.poll_send(&mut self.stream, cx) {
-            return Poll::Ready(Err(fault));
+            return Poll::Ready(Err(fault.into()));
         }
         loop {
             if !self.read.is_empty()
@@ -345,7 +345,7 @@ where
         let Wire { outbox, stream, upload, .. } = &mut *wire;
         let Err(fault) = ready!(outbox.poll_send(stream, cx)) else { return Poll::Ready(()) };
         if let Some(upload) = upload {
-            upload.failed = Some(fault);
+            upload.failed = Some(fault.into());
             if let Some(reader) = upload.reader.take() {
                 reader.wake();
             }

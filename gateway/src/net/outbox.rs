@@ -1,4 +1,4 @@
-//! A request on its way out: what is laid out and not written yet, and the body it is filled from.
+//! A message on its way out, in HTTP/1: what is laid out and not written yet, and the body it is filled from.
 
 use std::{
     io::{self, IoSlice, Write as _},
@@ -10,11 +10,7 @@ use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame};
 
-use super::{
-    encode::{self, Ask, Framing},
-    fault::Fault,
-};
-use crate::net::{io::poll_write_gathered, stream::Stream};
+use super::{io::poll_write_gathered, stream::Stream};
 
 /// A frame of so many bytes or fewer is copied behind what is laid out, so that head and small body leave in one write; a
 /// larger one is written from where it is. A page, from which on the copy costs more (see `net::io`).
@@ -24,9 +20,34 @@ const LAID_OUT: usize = 16 << 10;
 const LINE_END: &[u8] = b"\r\n";
 const LINE_END_AND_LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
-/// What is to be written of one request.
+/// How a body is told from what follows it.
 #[derive(Debug)]
-pub(super) struct Outbox<B> {
+pub enum Framing {
+    /// So many bytes are still to be sent.
+    Length(u64),
+    /// In chunks; of the trailers only these are sent.
+    Chunked(Vec<HeaderName>),
+    /// It ends with the connection.
+    Close,
+}
+
+/// Why a message could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError<E> {
+    /// The socket broke.
+    #[error("the socket: {0}")]
+    Io(#[from] io::Error),
+    /// The body ended in an error.
+    #[error("the body: {0}")]
+    Body(#[source] E),
+    /// The body was shorter than its head says.
+    #[error("the body is shorter than its Content-Length")]
+    Short,
+}
+
+/// What is to be written of one message.
+#[derive(Debug)]
+pub struct Outbox<B> {
     /// What is laid out, of which so much is written.
     bytes: Vec<u8>,
     written: usize,
@@ -37,9 +58,9 @@ pub(super) struct Outbox<B> {
     /// What is still to come of the body.
     body: Option<B>,
     framing: Framing,
-    /// Writes that took something; none: the upstream has not seen a byte.
+    /// Writes that took something; none: the peer has not seen a byte.
     writes: u32,
-    /// The upstream takes nothing more.
+    /// The peer takes nothing more.
     given_up: bool,
 }
 
@@ -59,23 +80,23 @@ impl<B> Default for Outbox<B> {
 }
 
 impl<B> Outbox<B> {
-    /// Writes that took something of the request.
-    pub(super) fn writes(&self) -> u32 {
+    /// Writes that took something of the message.
+    pub fn writes(&self) -> u32 {
         self.writes
     }
 
-    /// All of the request is written, or no more of it will be.
-    pub(super) fn is_over(&self) -> bool {
+    /// All of the message is written, or no more of it will be.
+    pub fn is_over(&self) -> bool {
         self.given_up || (self.body.is_none() && self.is_empty())
     }
 
-    /// All of the request is written.
-    pub(super) fn is_complete(&self) -> bool {
+    /// All of the message is written.
+    pub fn is_complete(&self) -> bool {
         !self.given_up && self.is_over()
     }
 
-    /// The memory, for another request.
-    pub(super) fn take_memory(&mut self) -> Vec<u8> {
+    /// The memory, for another message.
+    pub fn take_memory(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         self.written = 0;
@@ -96,20 +117,19 @@ impl<B> Outbox<B> {
 impl<B> Outbox<B>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Lays a request out, in the memory of `bytes`.
-    pub(super) fn begin(&mut self, ask: &Ask<'_>, body: B, bytes: Vec<u8>) {
-        debug_assert!(bytes.is_empty() && self.is_empty(), "a request is laid out over another");
-        (self.bytes, self.written, self.writes, self.given_up) = (bytes, 0, 0, false);
-        self.framing = encode::head(ask, &body, &mut self.bytes);
+    /// A message whose head `head` is, and whose body is sent as `framing` says.
+    pub fn begin(&mut self, head: Vec<u8>, framing: Framing, body: B) {
+        debug_assert!(self.is_empty(), "a message is laid out over another");
+        (self.bytes, self.written, self.writes, self.given_up) = (head, 0, 0, false);
+        self.framing = framing;
         self.body = Some(body).filter(|body| !body.is_end_stream());
     }
 
     /// Writes as much as the socket takes of what the body has. Ready once nothing is left to write, or the peer takes
-    /// nothing more: it may have answered, and closed, before it had read the rest. What it said can still be read (RFC
+    /// nothing more: it may have said its word, and closed, before it had read the rest. What it said can still be read (RFC
     /// 9112, 9.5), so that end is left for the read to find.
-    pub(super) fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    pub fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), SendError<B::Error>>> {
         while !self.given_up {
             self.fill(cx)?;
             if self.is_empty() {
@@ -149,20 +169,20 @@ where
     }
 
     /// Lays out what the body has, as far as there is room.
-    fn fill(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<(), SendError<B::Error>> {
         while self.frame.is_empty() && self.tail.is_empty() && self.bytes.len() < LAID_OUT {
             let Some(body) = &mut self.body else { return Ok(()) };
             match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(None) => self.end(None)?,
-                Poll::Ready(Some(Err(error))) => return Err(Fault::RequestBody(error.into())),
+                Poll::Ready(Some(Err(error))) => return Err(SendError::Body(error)),
                 Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), Fault> {
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), SendError<B::Error>> {
         match frame.into_data() {
             Ok(data) => self.data(data),
             Err(frame) => return self.end(frame.into_trailers().ok()),
@@ -173,11 +193,12 @@ where
     fn data(&mut self, mut data: Bytes) {
         match &mut self.framing {
             Framing::Length(left) => {
-                // What is beyond the length would be read as another request.
+                // What is beyond the length would be read as another message.
                 data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= data.len() as u64;
                 self.lay_out(data, &[]);
             }
+            Framing::Close => self.lay_out(data, &[]),
             // An empty chunk would be the last one.
             Framing::Chunked(_) if data.is_empty() => {}
             Framing::Chunked(_) => {
@@ -198,11 +219,11 @@ where
     }
 
     /// The body has ended. What ends a chunked one follows its last frame.
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Fault> {
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), SendError<B::Error>> {
         self.body = None;
         match &self.framing {
-            Framing::Length(0) => {}
-            Framing::Length(_) => return Err(Fault::RequestBodyShort),
+            Framing::Length(0) | Framing::Close => {}
+            Framing::Length(_) => return Err(SendError::Short),
             // Trailers come when a frame that was not copied has been written.
             Framing::Chunked(_) if !self.frame.is_empty() => self.tail = LINE_END_AND_LAST_CHUNK,
             Framing::Chunked(named) => last_chunk(trailers.as_ref(), named, &mut self.bytes),
@@ -215,7 +236,9 @@ fn last_chunk(trailers: Option<&HeaderMap>, named: &[HeaderName], out: &mut Vec<
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         if named.contains(name) && may_trail(name) {
-            encode::field(name, value.as_bytes(), out);
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), LINE_END] {
+                out.extend_from_slice(part);
+            }
         }
     }
     out.extend_from_slice(LINE_END);
