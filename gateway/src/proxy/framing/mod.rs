@@ -3,8 +3,22 @@
 //! A gateway and an app that disagree about the end of a request can be made to take part of one request for the next
 //! one (request smuggling). So whatever could be read in two ways is refused here: bare line feeds, two lengths, a length
 //! and chunks, white space in names, and so on; [`Violation`] lists all.
+//!
+//! - [`reading`]: one client's messages, from the first byte to the last. `line`, `fields`: the machines over a head, which
+//!   judge its bytes and note where its words stand in the same pass. `chunks`: the machine over what stands between the
+//!   data of a chunked body.
+//!
+//! All are pure: bytes in, messages out. How the bytes are cut into reads never changes what comes out, nor the byte that
+//! is refused.
+//!
+//! Invariants: nothing of a head or of trailers comes out before the whole of it was judged; and after a violation nothing
+//! comes out ever again.
 
+mod chunks;
+mod fields;
 mod guard;
+mod line;
+pub mod reading;
 mod violation;
 
 pub use guard::{Framing, Inspected};

@@ -1,0 +1,283 @@
+//! Header lines up to the empty one, of a head or of trailers: where they stand, and what they say about the length of the
+//! body.
+
+use std::ops::Range;
+
+use super::{Violation, violation::misplaced};
+use crate::message::text::{token_length, value_length};
+
+/// Header fields at most. Source: ten times what browsers and proxies send together; each costs its place in memory, and
+/// every look for a name goes through all.
+const MAX_FIELDS: usize = 1000;
+/// Fields for whose places memory is taken at once. Source: what a browser sends through another proxy.
+const USUAL_FIELDS: usize = 24;
+/// Fields for whose places memory is kept from head to head.
+const KEPT_FIELDS: usize = 128;
+/// The most digits of a `Content-Length`: a signed 64-bit number in decimal.
+const MAX_LENGTH_DIGITS: usize = 19;
+/// The largest `Content-Length`. Source: a signed 64-bit count, which every server's arithmetic can hold.
+const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
+
+/// A machine over header lines. It is always given the lines from the first one's first byte on, and looks only at what has
+/// come since.
+#[derive(Debug)]
+pub(super) struct FieldLines {
+    section: Section,
+    place: Place,
+    /// Bytes looked at.
+    at: usize,
+    /// Where the name of this line begins and ends.
+    name: Range<usize>,
+    field: Field,
+    facts: Facts,
+    lines: Vec<Line>,
+}
+
+/// Where the name and the value of one field stand.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) name: Range<usize>,
+    pub(super) value: Range<usize>,
+}
+
+/// Where in a line it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    LineStart,
+    Name,
+    Value,
+    LineEnd,
+    LastLineEnd,
+}
+
+/// Which lines these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    /// Of a request with this minor version.
+    Head {
+        /// HTTP/1.0.
+        http10: bool,
+    },
+    /// After the last chunk.
+    Trailers,
+}
+
+/// The fields that decide on the framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Other,
+    Host,
+    ContentLength,
+    TransferEncoding,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Facts {
+    host: bool,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+/// How long the body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLength {
+    Known(u64),
+    Chunked,
+}
+
+impl FieldLines {
+    /// Nothing is read; takes no memory.
+    pub(super) fn new() -> Self {
+        Self {
+            section: Section::Trailers,
+            place: Place::LineStart,
+            at: 0,
+            name: 0..0,
+            field: Field::Other,
+            facts: Facts::default(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Ready for the first line of `section`; the memory stays, unless it is that of an unusual head.
+    pub(super) fn begin(&mut self, section: Section) {
+        self.section = section;
+        self.place = Place::LineStart;
+        self.at = 0;
+        self.facts = Facts::default();
+        self.lines.clear();
+        self.lines.shrink_to(KEPT_FIELDS);
+        self.lines.reserve(USUAL_FIELDS);
+    }
+
+    /// The bytes looked at so far: all of the section, once it is complete.
+    pub(super) fn length(&self) -> usize {
+        self.at
+    }
+
+    /// The fields, in their order.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    #[cfg(test)]
+    pub(super) fn lines_capacity(&self) -> usize {
+        self.lines.capacity()
+    }
+
+    /// What the head says; 0 for no body.
+    pub(super) fn body(&self) -> BodyLength {
+        if self.facts.chunked { BodyLength::Chunked } else { BodyLength::Known(self.facts.length.unwrap_or(0)) }
+    }
+
+    /// Looks at what has come since. True when the section is complete, that is, after its empty line.
+    pub(super) fn read(&mut self, section: &[u8]) -> Result<bool, Violation> {
+        while let Some(left @ [first, ..]) = section.get(self.at..) {
+            match self.place {
+                Place::LineStart => self.line_start(*first)?,
+                Place::Name => self.name(left, section)?,
+                Place::Value => self.value(left)?,
+                Place::LineEnd => self.line_end(*first, section)?,
+                Place::LastLineEnd => {
+                    self.last_line_end(*first)?;
+                    self.at += 1;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn line_start(&mut self, first: u8) -> Result<(), Violation> {
+        match first {
+            b'\r' => {
+                self.place = Place::LastLineEnd;
+                self.at += 1;
+            }
+            b' ' | b'\t' => return Err(Violation::FoldedHeader),
+            b':' => return Err(Violation::EmptyHeaderName),
+            _ if self.lines.len() >= MAX_FIELDS => return Err(Violation::TooManyFields),
+            _ => {
+                self.name.start = self.at;
+                self.place = Place::Name;
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, left: &[u8], section: &[u8]) -> Result<(), Violation> {
+        let length = token_length(left);
+        self.at += length;
+        let Some(&end) = left.get(length) else { return Ok(()) };
+        if end != b':' {
+            return Err(misplaced(end, Violation::HeaderName));
+        }
+        self.name.end = self.at;
+        self.field = Field::named(section.get(self.name.clone()).unwrap_or_default());
+        self.announce()?;
+        self.at += 1;
+        self.place = Place::Value;
+        Ok(())
+    }
+
+    /// A field that decides on the framing may stand once in a head, and never in trailers.
+    fn announce(&self) -> Result<(), Violation> {
+        if self.field == Field::Other {
+            return Ok(());
+        }
+        if self.section == Section::Trailers {
+            return Err(Violation::Trailer);
+        }
+        match self.field {
+            Field::Host if self.facts.host => Err(Violation::RepeatedHost),
+            Field::ContentLength if self.facts.length.is_some() => Err(Violation::RepeatedContentLength),
+            Field::TransferEncoding if self.facts.chunked => Err(Violation::TransferEncoding),
+            _ => Ok(()),
+        }
+    }
+
+    fn value(&mut self, left: &[u8]) -> Result<(), Violation> {
+        let length = value_length(left);
+        self.at += length;
+        match left.get(length) {
+            None => {}
+            Some(b'\r') => {
+                self.at += 1;
+                self.place = Place::LineEnd;
+            }
+            Some(&end) => return Err(misplaced(end, Violation::ControlCharacter)),
+        }
+        Ok(())
+    }
+
+    fn line_end(&mut self, first: u8, section: &[u8]) -> Result<(), Violation> {
+        if first != b'\n' {
+            return Err(Violation::BareCarriageReturn);
+        }
+        let value = trimmed(section, self.name.end + 1..self.at - 1);
+        self.learn(section.get(value.clone()).unwrap_or_default())?;
+        self.lines.push(Line { name: self.name.clone(), value });
+        self.at += 1;
+        self.place = Place::LineStart;
+        Ok(())
+    }
+
+    fn learn(&mut self, value: &[u8]) -> Result<(), Violation> {
+        match self.field {
+            Field::Other => {}
+            Field::Host => self.facts.host = true,
+            Field::ContentLength => self.facts.length = Some(decimal(value).ok_or(Violation::ContentLength)?),
+            Field::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => self.facts.chunked = true,
+            Field::TransferEncoding => return Err(Violation::TransferEncoding),
+        }
+        Ok(())
+    }
+
+    fn last_line_end(&self, first: u8) -> Result<(), Violation> {
+        if first != b'\n' {
+            return Err(Violation::BareCarriageReturn);
+        }
+        let Section::Head { http10 } = self.section else { return Ok(()) };
+        match self.facts {
+            Facts { length: Some(_), chunked: true, .. } => Err(Violation::LengthAndEncoding),
+            Facts { chunked: true, .. } if http10 => Err(Violation::EncodingInHttp10),
+            Facts { host: false, .. } if !http10 => Err(Violation::MissingHost),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Field {
+    fn named(name: &[u8]) -> Self {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => Self::Host,
+            14 if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The number that `digits` write; `None` unless they are 1 to 19 decimal digits and no more than [`MAX_LENGTH`].
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > MAX_LENGTH_DIGITS {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u64, |sum, &digit| {
+        let value = digit.checked_sub(b'0').filter(|value| *value <= 9)?;
+        sum.checked_mul(10)?.checked_add(u64::from(value))
+    })?;
+    (number <= MAX_LENGTH).then_some(number)
+}
+
+/// The place without the white space around what stands there.
+fn trimmed(bytes: &[u8], mut place: Range<usize>) -> Range<usize> {
+    let blank = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
+    while place.start < place.end && blank(place.start) {
+        place.start += 1;
+    }
+    while place.start < place.end && blank(place.end - 1) {
+        place.end -= 1;
+    }
+    place
+}
