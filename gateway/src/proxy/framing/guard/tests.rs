@@ -1,6 +1,11 @@
+use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    message::RequestHead,
+    proxy::framing::reading::{Item, Reading},
+};
 
 const LIMITS: FramingLimits = FramingLimits { header_bytes: 1024 };
 
@@ -368,6 +373,26 @@ proptest! {
         }
         prop_assert_eq!(judge(pieces), judge([&bytes[..]]));
         prop_assert_eq!(judge(bytes.chunks(1)), judge([&bytes[..]]));
+    }
+
+    /// What a reading refuses, and before which byte.
+    #[test]
+    fn a_reading_refuses_the_same(parts in prop::collection::vec(part(), 0..24)) {
+        let bytes = parts.concat();
+        let mut reading = Reading::new(LIMITS);
+        let (mut read, mut head) = (BytesMut::new(), RequestHead::default());
+        let mut sound = 0;
+        for byte in &bytes {
+            read.extend_from_slice(&[*byte]);
+            while reading.next(&mut read).is_ok_and(|item| matches!(item, Item::Data(_) | Item::Trailers(_))) {}
+            // ignored: the violation is asked for below
+            let _ = reading.head(&mut read, &mut head);
+            if reading.violation().is_some() {
+                break;
+            }
+            sound += 1;
+        }
+        prop_assert_eq!((sound, reading.violation()), judge([&bytes[..]]));
     }
 
     #[test]
