@@ -7,19 +7,21 @@ use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::{
+    adapter,
     failure::{Cause, Failure, Fault, Stage},
     forward::Job,
     outgoing::Outgoing,
     upload::RequestBody,
 };
 use crate::{
+    message::ResponseHead,
     net::{
         stream::{ConnectError, Stream},
         wheel::within,
     },
     upstream::{
         balance::Picked,
-        http1::AnswerBody,
+        http1::{AnswerBody, Ask},
         limit::{LimitError, Permit},
         pool::{Broken, BrokenCause, Lease, SendError},
         registry::InFlight,
@@ -130,14 +132,15 @@ impl Attempt<'_> {
         mut body: RequestBody,
         stage: &Cell<Stage>,
     ) -> Result<(Response<Incoming>, Lease<RequestBody>), Lost> {
-        let informed = |status| self.job.upload.hears(status);
-        let ask = outgoing.ask(&informed);
+        let informed = |head: &ResponseHead| self.job.upload.hears(head.status);
+        let (target, fields) = (adapter::target(&outgoing.uri), adapter::fields(outgoing.headers()));
+        let ask = Ask { method: &outgoing.method, target: &target, fields: &fields, informed: &informed };
         let mut fresh = self.fresh;
         loop {
             let mut lease = self.connect(fresh).await?;
             stage.set(Stage::Forward);
             match lease.send(&ask, body).await {
-                Ok(response) => return Ok((response, lease)),
+                Ok((head, body)) => return Ok((adapter::response(&head, body), lease)),
                 Err(SendError::NotSent(back)) if !fresh => {
                     body = back;
                     fresh = true;

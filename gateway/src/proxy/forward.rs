@@ -4,6 +4,7 @@ use routing_cache::model::{Address, App, Route, Upstream};
 use tokio::time::Instant;
 
 use super::{
+    adapter,
     attempt::{Answer, Attempt, Lost},
     context::Worker,
     failure::{Cause, Failure, Stage},
@@ -46,7 +47,7 @@ impl Job<'_> {
     /// That of the last attempt.
     pub(crate) async fn run(&self, outgoing: &mut Outgoing, record: &mut Record) -> Result<Answer, Failure> {
         let outcome = self.attempts(outgoing, record).await;
-        self.worker.pool.recycle(outgoing.take_headers());
+        self.worker.pool.recycle(adapter::fields(&outgoing.take_headers()));
         outcome
     }
 

@@ -1,6 +1,6 @@
 //! The head that goes to the upstream, and what an attempt makes of it.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 use routing_cache::model::HeaderOps;
 
 use super::{
@@ -9,7 +9,6 @@ use super::{
     target::Target,
     upload::Upload,
 };
-use crate::upstream::http1::Ask;
 
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
@@ -44,9 +43,9 @@ impl Outgoing {
         Self { method: head.method.clone(), uri, headers }
     }
 
-    /// What every attempt asks; `informed` hears of informational answers.
-    pub(crate) fn ask<'a>(&'a self, informed: &'a dyn Fn(StatusCode)) -> Ask<'a> {
-        Ask { method: &self.method, target: &self.uri, headers: &self.headers, informed }
+    /// The fields.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The fields, when there is no attempt to come: for their memory.

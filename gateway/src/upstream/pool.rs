@@ -20,11 +20,13 @@ use std::{
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use http::{HeaderMap, Response};
 use routing_cache::model::{Address, AppId};
 
 use super::http1::{self, AnswerBody, Ask, Fault, Shared, Spare, Wire};
-use crate::net::stream::{self, ConnectError, Stream};
+use crate::{
+    message::{Fields, ResponseHead},
+    net::stream::{self, ConnectError, Stream},
+};
 
 mod departed;
 mod meter;
@@ -211,9 +213,15 @@ impl<B> Pool<B> {
         self.common.meter.idle()
     }
 
+    /// The worker's store of memory.
+    #[must_use]
+    pub fn spare(&self) -> &Rc<Spare> {
+        &self.common.spare
+    }
+
     /// Keeps the memory of a request's fields, for an answer's.
-    pub fn recycle(&self, headers: HeaderMap) {
-        self.common.spare.recycle(headers);
+    pub fn recycle(&self, fields: Fields) {
+        self.common.spare.recycle(fields);
     }
 
     /// Connections there are, idle or not.
@@ -386,7 +394,7 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the upstream may have seen the request.
-    pub async fn send(&mut self, ask: &Ask<'_>, body: B) -> Result<Response<AnswerBody<B>>, SendError<B>> {
+    pub async fn send(&mut self, ask: &Ask<'_>, body: B) -> Result<(ResponseHead, AnswerBody<B>), SendError<B>> {
         let answered = http1::exchange(&self.connection.wire, ask, body).await.map_err(SendError::NotSent)?;
         answered.map_err(|fault| SendError::Broken(self.broken(fault)))
     }

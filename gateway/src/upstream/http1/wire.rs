@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::AsyncReadExt as _,
@@ -22,11 +22,14 @@ use super::{
     body::AnswerBody,
     encode::{self, Ask},
     fault::{Fault, Flaw},
-    head::Head,
+    head,
     reading::{Item, Reading},
     spare::{Buffers, Spare},
 };
-use crate::net::{buffers, outbox::Outbox, stream::Stream};
+use crate::{
+    message::ResponseHead,
+    net::{buffers, outbox::Outbox, stream::Stream},
+};
 
 /// Room for the first read of an answer, where the one before was no larger: nearly every head, and the whole of a small
 /// answer.
@@ -240,16 +243,14 @@ where
         Ok(())
     }
 
-    /// Sends, and reads up to the answer's head; both at once, as an answer may come before the request's end.
-    fn poll_head(&mut self, cx: &mut Context<'_>, ask: &Ask<'_>) -> Poll<Result<Head, Fault>> {
+    /// Sends, and reads up to the answer's `head`; both at once, as an answer may come before the request's end.
+    fn poll_head(&mut self, cx: &mut Context<'_>, ask: &Ask<'_>, head: &mut ResponseHead) -> Poll<Result<(), Fault>> {
         if let Poll::Ready(Err(fault)) = self.outbox.poll_send(&mut self.stream, cx) {
             return Poll::Ready(Err(fault.into()));
         }
         loop {
-            if !self.read.is_empty()
-                && let Some(head) = self.next_head(ask)?
-            {
-                return Poll::Ready(Ok(head));
+            if !self.read.is_empty() && self.next_head(ask, head)? {
+                return Poll::Ready(Ok(()));
             }
             if ready!(self.poll_read(cx))? == 0 {
                 self.reading.end(&self.read)?;
@@ -257,22 +258,19 @@ where
         }
     }
 
-    /// The answer's head, if all of it was read. Informational ones before it are told and dropped.
-    fn next_head(&mut self, ask: &Ask<'_>) -> Result<Option<Head>, Fault> {
-        let mut spare = self.spare.take_headers();
-        loop {
-            let Some(head) = self.reading.head(&mut self.read, ask.method, &mut spare)? else {
-                self.spare.recycle(spare);
-                return Ok(None);
-            };
-            if !head.is_informational() {
-                self.keeps = head.keeps(ask.method);
-                return Ok(Some(head));
-            }
-            (ask.informed)(head.status);
-            spare = head.headers;
-            spare.clear();
+    /// True once all of the answer's head was read. Informational ones before it are told and dropped.
+    fn next_head(&mut self, ask: &Ask<'_>, head: &mut ResponseHead) -> Result<bool, Fault> {
+        if head.fields.capacity() == 0 {
+            head.fields = self.spare.take_fields();
         }
+        while let Some(facts) = self.reading.head(&mut self.read, ask.method, head)? {
+            if !head::is_informational(head.status) {
+                self.keeps = facts.keeps(head, ask.method);
+                return Ok(true);
+            }
+            (ask.informed)(head);
+        }
+        Ok(false)
     }
 }
 
@@ -284,37 +282,35 @@ pub(crate) async fn exchange<B>(
     wire: &Shared<B>,
     ask: &Ask<'_>,
     body: B,
-) -> Result<Result<Response<AnswerBody<B>>, Fault>, B>
+) -> Result<Result<(ResponseHead, AnswerBody<B>), Fault>, B>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     wire.borrow_mut().begin(ask, body)?;
-    let head = poll_fn(|cx| wire.borrow_mut().poll_head(cx, ask)).await;
-    Ok(head.and_then(|head| answer(wire, head)))
+    let mut head = ResponseHead::new(StatusCode::OK);
+    let read = poll_fn(|cx| wire.borrow_mut().poll_head(cx, ask, &mut head)).await;
+    Ok(read.and_then(|()| follow(wire, head.status)).map(|body| (head, body)))
 }
 
-fn answer<B>(wire: &Shared<B>, head: Head) -> Result<Response<AnswerBody<B>>, Fault>
+/// What follows the head of an answer with this status.
+fn follow<B>(wire: &Shared<B>, status: StatusCode) -> Result<AnswerBody<B>, Fault>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let uploads = !wire.borrow().outbox.is_over();
-    if uploads && head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Flaw::EarlySwitch.into());
+    let mut held = wire.borrow_mut();
+    if !held.outbox.is_over() {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Flaw::EarlySwitch.into());
+        }
+        if !held.is_ended() {
+            let task = spawn_local(upload(Rc::downgrade(wire))).abort_handle();
+            held.upload = Some(Upload { task, failed: None, reader: None });
+        }
     }
-    if uploads && !wire.borrow().is_ended() {
-        let task = spawn_local(upload(Rc::downgrade(wire))).abort_handle();
-        wire.borrow_mut().upload = Some(Upload { task, failed: None, reader: None });
-    }
-    let mut response = Response::new(AnswerBody::new(Rc::clone(wire)));
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    *response.headers_mut() = head.headers;
-    if let Some(reason) = head.reason {
-        response.extensions_mut().insert(reason);
-    }
-    Ok(response)
+    drop(held);
+    Ok(AnswerBody::new(wire))
 }
 
 /// Sends the rest of a request whose answer is complete, and nothing after it.
