@@ -8,6 +8,7 @@
 //! A failure is a value (`failure`), and `answer` is where it becomes one.
 
 mod accept;
+mod adapter;
 mod answer;
 mod attempt;
 mod body;
