@@ -1,36 +1,35 @@
-//! Between the heads of the rules and those of the client.
+//! Heads as hyper has them, made of ours and ours of them, at the client's connection.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri};
-use hyper::ext::ReasonPhrase;
+use std::{convert::Infallible, rc::Rc};
 
-use crate::message::{Fields, ResponseHead};
+use http::{HeaderName, HeaderValue, Request, Response};
+use hyper::{body::Incoming, ext::ReasonPhrase, upgrade::OnUpgrade};
 
-/// The same fields as text.
-pub(super) fn fields(headers: &HeaderMap) -> Fields {
-    headers.iter().collect()
+use super::{body::ResponseBody, connection::Connection, service, service::Reply};
+use crate::message::RequestHead;
+
+/// Answers a request of hyper's.
+pub(super) async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let (mut parts, body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let (target, fields) = (parts.uri.to_string(), parts.headers.iter().collect());
+    let mut head = RequestHead { method: parts.method, target, version: parts.version, fields };
+    Ok(response(service::serve(&connection, &mut head, body, upgrade).await))
 }
 
-/// What stands in the request line; of an absolute target its path and query.
-pub(super) fn target(uri: &Uri) -> String {
-    match uri.path_and_query().map(|target| target.as_str()) {
-        Some(target) if target.starts_with('/') || target == "*" => target.to_owned(),
-        // A query alone: its path is the root.
-        Some(target) => format!("/{target}"),
-        None => "/".to_owned(),
-    }
-}
-
-/// The answer with its fields in a map.
-pub(super) fn response<B>(head: &ResponseHead, body: B) -> Response<B> {
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    for (name, value) in head.fields.iter() {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+fn response(reply: Reply) -> Response<ResponseBody> {
+    let mut response = Response::new(reply.body);
+    *response.status_mut() = reply.head.status;
+    *response.version_mut() = reply.head.version;
+    for (name, value) in reply.head.fields.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().append(name, value);
         }
     }
-    if let Some(reason) = head.reason.as_deref().and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+    if let Some(reason) = reply.head.reason.and_then(|reason| ReasonPhrase::try_from(&*reason).ok()) {
         response.extensions_mut().insert(reason);
     }
     response

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    answer,
+    adapter, answer,
     connections::Permit,
     context::{Listener, Worker},
     downstream::{Answering, Downstream},
@@ -31,7 +31,6 @@ use super::{
     pace::Rate,
     parking::{self, Place},
     roster::Seat,
-    service,
     settings::Settings,
 };
 use crate::net::{buffers, stream::Stream, timer::CoarseTimer};
@@ -227,7 +226,7 @@ async fn serve_awhile(connection: &Rc<Connection>, stream: Stream) -> Option<Str
     let service = service_fn(move |request| {
         // hyper looks for the client's end before it polls what is returned here.
         own.answers(true);
-        service::serve(Rc::clone(&own), request)
+        adapter::serve(Rc::clone(&own), request)
     });
     let mut hyper = builder(&settings).serve_connection(io, service).with_upgrades();
     drop(settings);
