@@ -7,6 +7,7 @@ use routing_cache::model::ErrorPages;
 use super::{
     body::ResponseBody,
     failure::{Cause, Failure},
+    http1,
     service::Reply,
 };
 use crate::{
@@ -105,7 +106,7 @@ pub(crate) fn to_failure(failure: &Failure, form: Form, pages: Option<&ErrorPage
     head.fields.push(names::CONTENT_LENGTH, body.len().to_string());
     head.fields.push(names::CACHE_CONTROL, NO_STORE);
     explain(&mut head.fields, failure);
-    Reply { head, body: ResponseBody::full(Bytes::from(body)) }
+    (head, ResponseBody::full(Bytes::from(body))).into()
 }
 
 fn explain(fields: &mut Fields, failure: &Failure) {
@@ -129,7 +130,7 @@ fn proxy_status(failure: &Failure) -> String {
 fn bodiless(status: StatusCode, name: &str, value: &str) -> Reply {
     let mut head = ResponseHead::new(status);
     head.fields.push(name, value);
-    Reply { head, body: ResponseBody::empty() }
+    (head, ResponseBody::empty()).into()
 }
 
 /// A redirect.
@@ -147,12 +148,13 @@ pub(crate) fn probed(instance: &str) -> Reply {
     bodiless(StatusCode::NO_CONTENT, probe::INSTANCE, instance)
 }
 
-/// The whole answer in bytes, for a connection on which hyper can no longer answer. The connection ends after it.
+/// The whole answer in bytes, for what was no request, or no connection yet. The connection ends after it.
 pub(crate) fn raw(failure: &Failure) -> Vec<u8> {
     let row = failure.cause.row();
     let body = Form::Text.body(failure);
     let status = proxy_status(failure);
-    let date = httpdate();
+    let date = http1::date::now();
+    let date = str::from_utf8(&date).unwrap_or_default();
     let retry = row.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 {}\r\ndate: {date}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
@@ -161,11 +163,6 @@ pub(crate) fn raw(failure: &Failure) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
-}
-
-/// Now, as RFC 9110, 5.6.7 writes it.
-fn httpdate() -> String {
-    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::now()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     failure::{Cause, Failure, Fault, Stage},
     forward::Job,
     outgoing::Outgoing,
+    relay,
     upload::RequestBody,
 };
 use crate::{
@@ -134,7 +135,7 @@ impl Attempt<'_> {
         mut body: RequestBody,
         stage: &Cell<Stage>,
     ) -> Result<(ResponseHead, Incoming, Lease<RequestBody>), Lost> {
-        let informed = |head: &ResponseHead| self.job.upload.hears(head.status);
+        let informed = |head: &ResponseHead| self.informed(head);
         let Outgoing { method, target, fields } = outgoing;
         let ask = Ask { method, target, fields, informed: &informed };
         let mut fresh = self.fresh;
@@ -151,6 +152,15 @@ impl Attempt<'_> {
                 Err(SendError::NotSent(_)) => return Err(Failure::new(Stage::Forward, Cause::Reset).into()),
                 Err(SendError::Broken(broken)) => return Err(self.broken(&broken, lease.reused())),
             }
+        }
+    }
+
+    /// Something came before the answer. A 100 is for whoever holds the body back; whether the client gets one is for its own
+    /// connection to say.
+    fn informed(&self, head: &ResponseHead) {
+        self.job.upload.hears(head.status);
+        if head.status != StatusCode::CONTINUE {
+            self.job.wire.borrow_mut().inform(&relay::informational(head));
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
     attempt::{Answer, Attempt, Lost},
     context::Worker,
     failure::{Cause, Failure, Stage},
+    http1::Shared,
     metrics::RetryOutcome,
     outgoing::Outgoing,
     record::Record,
@@ -24,6 +25,8 @@ pub(crate) struct Job<'a> {
     pub(crate) route: &'a Route,
     pub(crate) upstream: &'a Upstream,
     pub(crate) upload: &'a Upload,
+    /// The client's connection, for what is said before the answer.
+    pub(crate) wire: &'a Shared,
     /// For the head of the answer, further attempts included.
     pub(crate) deadline: Instant,
 }

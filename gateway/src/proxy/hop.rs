@@ -171,7 +171,8 @@ fn named_in_connection(fields: &Fields) -> Vec<Vec<u8>> {
     names.filter(|name| str::from_utf8(name).is_ok_and(|name| !is_framing(name) && name != names::HOST)).collect()
 }
 
-fn has_token(fields: &Fields, name: &str, wanted: &[u8]) -> bool {
+/// True where a list field has this element.
+pub(crate) fn has_token(fields: &Fields, name: &str, wanted: &[u8]) -> bool {
     fields.all(name).flat_map(tokens).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 

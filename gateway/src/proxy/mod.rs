@@ -8,7 +8,6 @@
 //! A failure is a value (`failure`), and `answer` is where it becomes one.
 
 mod accept;
-mod adapter;
 mod answer;
 mod attempt;
 mod body;
@@ -16,14 +15,13 @@ mod connection;
 mod connections;
 mod context;
 mod departed;
-mod downstream;
 mod expect;
 mod failure;
 mod forward;
 mod forwarded;
 pub mod framing;
-pub mod guarded_io;
 mod hop;
+mod http1;
 mod idle;
 mod metrics;
 mod outgoing;

@@ -24,7 +24,7 @@ pub(crate) fn switching(answer: Answer, ops: &HeaderOps) -> (Reply, Held) {
     // ignored: it has no content that could be in a coding.
     let _ = translate(&mut head, ops);
     hop::announce(&mut head.fields, &Hop { upgrade, trailers: false });
-    (Reply { head, body: ResponseBody::empty() }, held)
+    ((head, ResponseBody::empty()).into(), held)
 }
 
 /// The answer as the client gets it: hop-by-hop fields gone, `Via` appended, the route's operations done, the body
@@ -38,7 +38,7 @@ pub(crate) fn relay(answer: Answer, ops: &HeaderOps, idle: Duration) -> Result<R
         let failure = Failure::after_sending(Stage::Forward, Cause::BadResponse);
         return Err(failure.because("the app's answer is in a transfer coding that was not asked for"));
     }
-    Ok(Reply { head, body: ResponseBody::upstream(body, held, idle) })
+    Ok((head, ResponseBody::upstream(body, held, idle)).into())
 }
 
 fn translate(head: &mut ResponseHead, ops: &HeaderOps) -> Result<(), UnknownCoding> {
@@ -47,6 +47,16 @@ fn translate(head: &mut ResponseHead, ops: &HeaderOps) -> Result<(), UnknownCodi
     outgoing::apply(&mut head.fields, ops);
     head.version = Version::HTTP_11;
     coding
+}
+
+/// An informational answer as the client gets it.
+pub(crate) fn informational(head: &ResponseHead) -> ResponseHead {
+    let mut head = head.clone();
+    // ignored: it has no content that could be in a coding.
+    let _ = hop::strip_response(&mut head.fields);
+    head.fields.remove(names::CONTENT_LENGTH);
+    forwarded::append_via(&mut head.fields, head.version);
+    head
 }
 
 /// True for an answer after which the connection is no longer HTTP.

@@ -1,26 +1,21 @@
 //! One request, from its head to its answer's head: admit, route, forward; and the one place where a failure is answered.
 
-use std::{
-    cell::{Cell, OnceCell},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::OnceCell, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Method, Version};
-use http_body::Body;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
 use routing_cache::model::{Action, App, PathRewrite, Redirect, Route, WeightedUpstream};
 use tokio::time::Instant;
 
 use super::{
     answer::{self, Form},
-    attempt::Answer,
+    attempt::{Answer, Held},
     body::ResponseBody,
     connection::Connection,
     expect::Expectation,
     failure::{Cause, Failure, Stage},
     forward::Job,
     hop::{self, Hop},
+    http1::Shared,
     outgoing::{self, Making, Outgoing},
     pace::Rate,
     record::Record,
@@ -40,25 +35,30 @@ use crate::message::{Fields, RequestHead, ResponseHead, names};
 pub(crate) struct Reply {
     pub(crate) head: ResponseHead,
     pub(crate) body: ResponseBody,
+    /// The connection is to end with it, whatever the client has asked for.
+    pub(crate) last: bool,
+    /// The connection stops being HTTP with it.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
+}
+
+impl From<(ResponseHead, ResponseBody)> for Reply {
+    fn from((head, body): (ResponseHead, ResponseBody)) -> Self {
+        Self { head, body, last: false, tunnel: None }
+    }
 }
 
 /// Answers one request. It never fails: what goes wrong is an answer.
 ///
 /// `head` is the connection's memory: after it only its capacity is worth anything.
-pub(crate) async fn serve(
-    connection: &Rc<Connection>,
-    head: &mut RequestHead,
-    body: Incoming,
-    upgrade: Option<OnUpgrade>,
-) -> Reply {
-    if let Some(refusal) = shed::refusal(connection, &head.method, &body) {
+pub(crate) async fn serve(connection: &Rc<Connection>, wire: &Shared, head: &mut RequestHead) -> Reply {
+    if let Some(refusal) = shed::refusal(connection, &head.method) {
         return refusal;
     }
     let mut record = Record::begin(connection, head);
     let bodiless = head.method == Method::HEAD;
     // Only its place: what it says is looked at where an answer is ours, and a route may take it out before.
     let accept = head.fields.remember(names::ACCEPT);
-    let exchange = Exchange::new(connection, head, body, upgrade);
+    let exchange = Exchange::new(connection, wire, head);
     record.uploads(&exchange.upload);
     let outcome = exchange.run(head, &mut record).await.unwrap_or_else(|failure| {
         record.failed(&failure);
@@ -74,16 +74,16 @@ enum Outcome {
     /// An answer, ours or the upstream's.
     Answer(Reply),
     /// The connection stops being HTTP with this answer.
-    Switch(Reply, Box<Tunnel>),
+    Switch(Reply, Held, Duration),
 }
 
 /// A request that is being answered.
 struct Exchange<'a> {
     connection: &'a Rc<Connection>,
+    wire: &'a Shared,
     settings: Arc<Settings>,
     upload: Upload,
     hop: Hop,
-    upgrade: Cell<Option<OnUpgrade>>,
     expectation: Expectation,
     version: Version,
     /// Once it was found.
@@ -99,17 +99,16 @@ struct Routed<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn new(connection: &'a Rc<Connection>, head: &mut RequestHead, body: Incoming, upgrade: Option<OnUpgrade>) -> Self {
+    fn new(connection: &'a Rc<Connection>, wire: &'a Shared, head: &mut RequestHead) -> Self {
         let settings = connection.worker().settings();
         let hop = hop::strip_request(&mut head.fields, head.version);
-        let upgrade = Cell::new(upgrade.filter(|_| hop.upgrade.is_some()));
         let expectation = Expectation::take(&mut head.fields, head.version);
         let limits = &settings.limits;
         let rate = Rate::new(limits.min_request_bytes_per_second, limits.min_rate_window);
         let limits = UploadLimits { bytes: limits.request_body_bytes, rate };
-        let upload = Upload::new(body, limits, expectation == Expectation::Continue);
+        let upload = Upload::of(wire, limits, expectation == Expectation::Continue);
         let (version, app) = (head.version, OnceCell::new());
-        Self { connection, settings, upload, hop, upgrade, expectation, version, app }
+        Self { connection, wire, settings, upload, hop, expectation, version, app }
     }
 
     /// Admits and routes the request, and does what the route says. The fields are back in `head` when it fails.
@@ -214,6 +213,7 @@ impl<'a> Exchange<'a> {
             route: routed.route,
             upstream,
             upload: &self.upload,
+            wire: self.wire,
             deadline: Instant::from_std(record.started()) + limit,
         };
         let answer = job.run(outgoing, record).await?;
@@ -227,43 +227,28 @@ impl<'a> Exchange<'a> {
         if !relay::switches(&answer) {
             return relay::relay(answer, &route.response_headers, idle).map(Outcome::Answer);
         }
-        let not_asked = || Failure::after_sending(Stage::Upgrade, Cause::BadUpgrade);
-        let client = self.upgrade.take().ok_or_else(not_asked)?;
+        if self.hop.upgrade.is_none() {
+            return Err(Failure::after_sending(Stage::Upgrade, Cause::BadUpgrade));
+        }
         let (reply, held) = relay::switching(answer, &route.response_headers);
-        let connection = Rc::clone(self.connection);
-        Ok(Outcome::Switch(reply, Box::new(Tunnel { connection, client, held, idle })))
+        Ok(Outcome::Switch(reply, held, idle))
     }
 
-    /// True for an answer whose end is the connection's: HTTP/1.0 knows no chunks, and hyper would promise it
-    /// `keep-alive` all the same.
-    fn ends_with_connection(&self, reply: &Reply) -> bool {
-        self.version == Version::HTTP_10 && reply.body.size_hint().exact().is_none()
-    }
-
-    /// Gives the answer what the connection needs it to say, and the record to whoever is responsible for it from now.
+    /// Gives the record to whoever is responsible for it from now.
     fn end(self, outcome: Outcome, mut record: Record, bodiless: bool) -> Reply {
-        let mut reply = match outcome {
-            Outcome::Answer(reply) => reply,
-            Outcome::Switch(reply, tunnel) => {
+        match outcome {
+            Outcome::Answer(mut reply) => {
                 record.status(reply.head.status.as_u16());
-                tunnel.start(record);
-                return reply;
+                if bodiless {
+                    reply.body.clear();
+                }
+                reply.body.attach(record);
+                reply
             }
-        };
-        record.status(reply.head.status.as_u16());
-        if !self.upload.is_complete() {
-            self.connection.leaves_unread();
-            reply.head.fields.set(names::CONNECTION, "close");
-        } else if self.ends_with_connection(&reply) {
-            self.connection.ends_the_answer();
-            reply.head.fields.set(names::CONNECTION, "close");
-        } else if self.connection.worker().ends_connections() {
-            reply.head.fields.set(names::CONNECTION, "close");
+            Outcome::Switch(reply, held, idle) => {
+                record.status(reply.head.status.as_u16());
+                Reply { tunnel: Some(Box::new(Tunnel { held, idle, record })), ..reply }
+            }
         }
-        if bodiless {
-            reply.body.clear();
-        }
-        reply.body.attach(record);
-        reply
     }
 }

@@ -9,8 +9,6 @@ use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
@@ -52,7 +50,7 @@ const PLACES: usize = 1000;
 const MOST_CLOSED: usize = 32;
 
 /// The answer to a request that is not served; `None`: it is to be.
-pub(crate) fn refusal(connection: &Connection, method: &Method, body: &Incoming) -> Option<Reply> {
+pub(crate) fn refusal(connection: &Connection, method: &Method) -> Option<Reply> {
     let standing = connection.worker().overload.standing();
     if !standing.refuses_requests() || connection.is_probe() {
         return None;
@@ -60,11 +58,7 @@ pub(crate) fn refusal(connection: &Connection, method: &Method, body: &Incoming)
     metrics::shed(standing.reason.as_str());
     metrics::own_answer(Cause::Overloaded.row().error);
     connection.listener().metrics.request(StatusCode::SERVICE_UNAVAILABLE.as_u16());
-    if body.is_end_stream() {
-        connection.answers(false);
-    } else {
-        connection.leaves_unread();
-    }
+    connection.answers(false);
     Some(answer(*method == Method::HEAD))
 }
 
@@ -77,9 +71,8 @@ fn answer(bodiless: bool) -> Reply {
         (names::CACHE_CONTROL, "no-store"),
         (names::RETRY_AFTER, RETRY_AFTER),
         (names::PROXY_STATUS, STATUS),
-        (names::CONNECTION, "close"),
     ]);
-    Reply { head, body }
+    Reply { last: true, ..(head, body).into() }
 }
 
 /// True when a new connection may be served; where there is no place for it, idle ones are closed, the oldest first.

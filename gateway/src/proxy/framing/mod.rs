@@ -16,12 +16,10 @@
 
 mod chunks;
 mod fields;
-mod guard;
 mod line;
 pub mod reading;
 mod violation;
 
-pub use guard::{Framing, Inspected};
 pub use violation::Violation;
 
 /// What a client may send at most.

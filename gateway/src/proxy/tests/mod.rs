@@ -8,6 +8,7 @@ mod connections;
 mod drain;
 mod harness;
 mod headers;
+mod informational;
 mod overload;
 mod parking;
 mod probes;
