@@ -81,7 +81,7 @@ enum Outcome {
 /// A request that is being answered.
 struct Exchange<'a> {
     connection: &'a Rc<Connection>,
-    settings: Arc<Settings>,
+    settings: Rc<Settings>,
     upload: Upload,
     hop: Hop,
     upgrade: Cell<Option<OnUpgrade>>,
