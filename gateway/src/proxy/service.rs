@@ -81,7 +81,7 @@ enum Outcome {
 struct Exchange<'a> {
     connection: &'a Rc<Connection>,
     wire: &'a Shared,
-    settings: Arc<Settings>,
+    settings: Rc<Settings>,
     upload: Upload,
     hop: Hop,
     expectation: Expectation,
