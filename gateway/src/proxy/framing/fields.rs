@@ -131,23 +131,31 @@ impl FieldLines {
     }
 
     /// Looks at what has come since. True when the section is complete, that is, after its empty line.
+    ///
+    /// The parts of a line follow one another here as they do there, so a line that has come whole is gone through in one go.
+    /// What few lines need is kept out of it, as the registers that it would take are needed for all.
     pub(super) fn read(&mut self, section: &[u8]) -> Result<bool, Violation> {
-        while let Some(left @ [first, ..]) = section.get(self.at..) {
-            match self.place {
-                Place::LineStart => self.line_start(*first)?,
-                Place::Name => self.name(left, section)?,
-                Place::Value => self.value(left)?,
-                Place::LineEnd => self.line_end(*first, section)?,
-                Place::LastLineEnd => {
-                    self.last_line_end(*first)?;
-                    self.at += 1;
-                    return Ok(true);
-                }
+        while let Some(&first) = section.get(self.at) {
+            if self.place == Place::LineStart {
+                self.line_start(first)?;
+            }
+            if self.place == Place::Name {
+                self.name(section)?;
+            }
+            if self.place == Place::Value {
+                self.value(section)?;
+            }
+            if self.place == Place::LineEnd {
+                self.line_end(section)?;
+            }
+            if self.place == Place::LastLineEnd && self.last_line_end(section)? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
+    #[inline]
     fn line_start(&mut self, first: u8) -> Result<(), Violation> {
         match first {
             b'\r' => {
@@ -165,78 +173,97 @@ impl FieldLines {
         Ok(())
     }
 
-    fn name(&mut self, left: &[u8], section: &[u8]) -> Result<(), Violation> {
-        let length = token_length(left);
-        self.at += length;
-        let Some(&end) = left.get(length) else { return Ok(()) };
+    #[inline]
+    fn name(&mut self, section: &[u8]) -> Result<(), Violation> {
+        let Some(left) = section.get(self.at..) else { return Ok(()) };
+        self.at += token_length(left);
+        let Some(&end) = section.get(self.at) else { return Ok(()) };
         if end != b':' {
             return Err(misplaced(end, Violation::HeaderName));
         }
         self.name.end = self.at;
-        self.field = Field::named(section.get(self.name.clone()).unwrap_or_default());
-        self.announce()?;
+        self.field = section.get(self.name.clone()).map_or(Field::Other, Field::named);
+        if self.field != Field::Other {
+            self.announce()?;
+        }
         self.at += 1;
         self.place = Place::Value;
         Ok(())
     }
 
     /// A field that decides on the framing may stand once in a head, and never in trailers.
+    #[inline(never)]
     fn announce(&self) -> Result<(), Violation> {
-        if self.field == Field::Other {
-            return Ok(());
-        }
-        if self.section == Section::Trailers {
-            return Err(Violation::Trailer);
-        }
-        match self.field {
-            Field::Host if self.facts.host => Err(Violation::RepeatedHost),
-            Field::ContentLength if self.facts.length.is_some() => Err(Violation::RepeatedContentLength),
-            Field::TransferEncoding if self.facts.chunked => Err(Violation::TransferEncoding),
+        match (self.section, self.field) {
+            (Section::Trailers, _) => Err(Violation::Trailer),
+            (_, Field::Host) if self.facts.host => Err(Violation::RepeatedHost),
+            (_, Field::ContentLength) if self.facts.length.is_some() => Err(Violation::RepeatedContentLength),
+            (_, Field::TransferEncoding) if self.facts.chunked => Err(Violation::TransferEncoding),
             _ => Ok(()),
         }
     }
 
-    fn value(&mut self, left: &[u8]) -> Result<(), Violation> {
-        let length = value_length(left);
-        self.at += length;
-        match left.get(length) {
-            None => {}
-            Some(b'\r') => {
-                self.at += 1;
-                self.place = Place::LineEnd;
-            }
-            Some(&end) => return Err(misplaced(end, Violation::ControlCharacter)),
+    #[inline]
+    fn value(&mut self, section: &[u8]) -> Result<(), Violation> {
+        let Some(left) = section.get(self.at..) else { return Ok(()) };
+        self.at += value_length(left);
+        let Some(&end) = section.get(self.at) else { return Ok(()) };
+        if end != b'\r' {
+            return Err(misplaced(end, Violation::ControlCharacter));
         }
+        self.at += 1;
+        self.place = Place::LineEnd;
         Ok(())
     }
 
-    fn line_end(&mut self, first: u8, section: &[u8]) -> Result<(), Violation> {
-        if first != b'\n' {
+    #[inline]
+    fn line_end(&mut self, section: &[u8]) -> Result<(), Violation> {
+        let Some(&end) = section.get(self.at) else { return Ok(()) };
+        if end != b'\n' {
             return Err(Violation::BareCarriageReturn);
         }
-        let value = trimmed(section, self.name.end + 1..self.at - 1);
-        self.learn(section.get(value.clone()).unwrap_or_default())?;
-        self.lines.push(Line { name: self.name.clone(), value });
+        let until = self.at - 1;
+        let value = trim_start(section.get(self.name.end + 1..until).unwrap_or_default());
+        let start = until - value.len();
+        let value = trim_end(value);
+        match self.field {
+            Field::Other => {}
+            Field::Host => self.facts.host = true,
+            Field::ContentLength | Field::TransferEncoding => self.learn(value)?,
+        }
+        self.lines.push(Line { name: self.name.clone(), value: start..start + value.len() });
         self.at += 1;
         self.place = Place::LineStart;
         Ok(())
     }
 
+    /// What the value of a field says about the length of the body.
+    #[inline(never)]
     fn learn(&mut self, value: &[u8]) -> Result<(), Violation> {
-        match self.field {
-            Field::Other => {}
-            Field::Host => self.facts.host = true,
-            Field::ContentLength => self.facts.length = Some(decimal(value).ok_or(Violation::ContentLength)?),
-            Field::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => self.facts.chunked = true,
-            Field::TransferEncoding => return Err(Violation::TransferEncoding),
+        if self.field == Field::ContentLength {
+            self.facts.length = Some(decimal(value).ok_or(Violation::ContentLength)?);
+        } else if value.eq_ignore_ascii_case(b"chunked") {
+            self.facts.chunked = true;
+        } else {
+            return Err(Violation::TransferEncoding);
         }
         Ok(())
     }
 
-    fn last_line_end(&self, first: u8) -> Result<(), Violation> {
-        if first != b'\n' {
-            return Err(Violation::BareCarriageReturn);
+    /// True when the section is complete.
+    fn last_line_end(&mut self, section: &[u8]) -> Result<bool, Violation> {
+        match section.get(self.at) {
+            None => Ok(false),
+            Some(b'\n') => {
+                self.at += 1;
+                self.agree().map(|()| true)
+            }
+            Some(_) => Err(Violation::BareCarriageReturn),
         }
+    }
+
+    /// What the fields of a head say together.
+    fn agree(&self) -> Result<(), Violation> {
         let Section::Head { http10 } = self.section else { return Ok(()) };
         match self.facts {
             Facts { length: Some(_), chunked: true, .. } => Err(Violation::LengthAndEncoding),
@@ -248,12 +275,25 @@ impl FieldLines {
 }
 
 impl Field {
+    /// The one of this name, which is a token.
+    #[inline]
     fn named(name: &[u8]) -> Self {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => Self::Host,
-            14 if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
-            _ => Self::Other,
+        if let Ok(name) = <[u8; 4]>::try_from(name) {
+            // Every request has this one: its letters are compared together, with the bit set that lower case has.
+            let lower = u32::from_ne_bytes(name) | u32::from_ne_bytes([0x20; 4]);
+            return if lower == u32::from_ne_bytes(*b"host") { Self::Host } else { Self::Other };
+        }
+        if matches!(name.len(), 14 | 17) { Self::of_length(name) } else { Self::Other }
+    }
+
+    #[inline(never)]
+    fn of_length(name: &[u8]) -> Self {
+        if name.eq_ignore_ascii_case(b"content-length") {
+            Self::ContentLength
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            Self::TransferEncoding
+        } else {
+            Self::Other
         }
     }
 }
@@ -270,14 +310,22 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     (number <= MAX_LENGTH).then_some(number)
 }
 
-/// The place without the white space around what stands there.
-fn trimmed(bytes: &[u8], mut place: Range<usize>) -> Range<usize> {
-    let blank = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
-    while place.start < place.end && blank(place.start) {
-        place.start += 1;
+/// A value without the white space before it. Of the bytes of a value only spaces and tabs are no more than a space.
+fn trim_start(mut value: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = value
+        && *first <= b' '
+    {
+        value = rest;
     }
-    while place.start < place.end && blank(place.end - 1) {
-        place.end -= 1;
+    value
+}
+
+/// A value without the white space after it.
+fn trim_end(mut value: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = value
+        && *last <= b' '
+    {
+        value = rest;
     }
-    place
+    value
 }

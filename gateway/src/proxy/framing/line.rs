@@ -65,7 +65,8 @@ impl RequestLine {
     /// Looks at what has come since. True when the line is complete.
     pub(super) fn read(&mut self, head: &[u8]) -> Result<bool, Violation> {
         if self.place == Place::Method {
-            self.at += token_length(head.get(self.at..).unwrap_or_default());
+            let Some(left) = head.get(self.at..) else { return Ok(false) };
+            self.at += token_length(left);
             if !self.word_ends(head, 0)? {
                 return Ok(false);
             }
@@ -74,8 +75,9 @@ impl RequestLine {
             self.place = Place::Target;
         }
         if self.place == Place::Target {
+            let Some(left) = head.get(self.at..) else { return Ok(false) };
+            self.at += target_length(left);
             let start = self.method + 1;
-            self.at += target_length(head.get(self.at..).unwrap_or_default());
             if self.at - start > MAX_TARGET_BYTES {
                 return Err(Violation::TargetTooLong);
             }

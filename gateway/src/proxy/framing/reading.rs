@@ -171,7 +171,7 @@ impl Reading {
             BodyLength::Known(left) => State::Length(left),
             BodyLength::Chunked => State::Chunked(Chunks::new()),
         };
-        read.advance(length);
+        skip(read, length);
         Ok(true)
     }
 
@@ -298,6 +298,15 @@ impl Reading {
             map.append(name, value);
         }
         Ok(Item::Trailers(map))
+    }
+}
+
+/// Drops the first bytes. Where they are all there is, their memory is free at once for what is read next.
+fn skip(read: &mut BytesMut, length: usize) {
+    if length == read.len() {
+        read.clear();
+    } else {
+        read.advance(length);
     }
 }
 

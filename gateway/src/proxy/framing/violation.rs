@@ -137,6 +137,7 @@ impl Violation {
 }
 
 /// What a byte that ends a line or is no text says, where it may not stand; `otherwise` for a byte that is text.
+#[cold]
 pub(super) fn misplaced(byte: u8, otherwise: Violation) -> Violation {
     match byte {
         b'\n' => Violation::BareLineFeed,
