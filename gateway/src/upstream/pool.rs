@@ -30,9 +30,11 @@ use crate::{
 
 mod departed;
 mod meter;
+mod open;
 mod settings;
 
 use meter::Meter;
+use open::Open;
 
 pub use departed::Unchecked;
 pub use settings::{IDLE_FOR, MAX_AGE, PoolSettings};
@@ -306,23 +308,6 @@ impl<B> Connection<B> {
     /// False once its peer has closed it, or said something unasked.
     fn is_quiet(&self) -> bool {
         self.wire.borrow().is_quiet()
-    }
-}
-
-/// Counts a connection while it lives.
-#[derive(Debug)]
-struct Open(Rc<Common>);
-
-impl Open {
-    fn begin(common: &Rc<Common>) -> Self {
-        common.open.set(common.open.get() + 1);
-        Self(Rc::clone(common))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
     }
 }
 

@@ -104,8 +104,8 @@ fn parse_into<'a>(
     head.version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let unusual = answer.reason.filter(|reason| Some(*reason) != status.canonical_reason());
     head.reason = unusual.map(|reason| reason.as_bytes().into());
-    let facts = lay(bytes.get(..length).unwrap_or_default(), answer.headers, &mut head.fields);
-    Ok(Some((length, facts)))
+    lay(bytes.get(..length).unwrap_or_default(), answer.headers, &mut head.fields);
+    Ok(Some((length, Facts::of(&head.fields))))
 }
 
 fn config() -> ParserConfig {
@@ -116,14 +116,11 @@ fn config() -> ParserConfig {
 }
 
 /// Makes `fields` those that were `read` in `head`.
-fn lay(head: &[u8], read: &[Header<'_>], fields: &mut Fields) -> Facts {
-    let mut facts = Facts::default();
+fn lay(head: &[u8], read: &[Header<'_>], fields: &mut Fields) {
     fields.lay(head);
     for field in read {
-        facts.learn(field.name, field.value);
         fields.place(place(head, field.name.as_bytes()), place(head, field.value));
     }
-    facts
 }
 
 /// Where in `head` a piece of it stands.
@@ -171,16 +168,20 @@ impl Facts {
         persists && plain && !self.close && !leaves
     }
 
-    fn learn(&mut self, name: &str, value: &[u8]) {
-        if name.eq_ignore_ascii_case(names::CONTENT_LENGTH) {
-            self.length(value);
-        } else if name.eq_ignore_ascii_case(names::TRANSFER_ENCODING) {
-            self.codings += 1;
-            self.chunked = tokens(value).last().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-        } else if name.eq_ignore_ascii_case(names::CONNECTION) {
-            self.close |= tokens(value).any(|option| option.eq_ignore_ascii_case(b"close"));
-            self.keep_alive |= tokens(value).any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
+    fn of(fields: &Fields) -> Self {
+        let mut facts = Self::default();
+        for value in fields.all(names::CONTENT_LENGTH) {
+            facts.length(value);
         }
+        for value in fields.all(names::TRANSFER_ENCODING) {
+            facts.codings += 1;
+            facts.chunked = tokens(value).last().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        }
+        for option in fields.all(names::CONNECTION).flat_map(tokens) {
+            facts.close |= option.eq_ignore_ascii_case(b"close");
+            facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+        facts
     }
 
     fn length(&mut self, value: &[u8]) {
