@@ -150,6 +150,7 @@ fn one_100_reaches_a_client_that_waits_for_it() {
     client.send(format!("{POST}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"));
     assert_eq!(client.head().unwrap().start, "HTTP/1.1 100 Continue");
     client.send("body");
+    assert_eq!(client.head().unwrap().start, "HTTP/1.1 103 Early Hints");
     assert_eq!(client.reply().start, "HTTP/1.1 200 OK");
     assert_eq!(upstream.request().header("expect"), Some("100-continue"));
 }
