@@ -11,7 +11,7 @@ use routing_cache::table::{NormalPath, normal_host};
 use super::failure::{Cause, Failure, Stage};
 use crate::message::{Fields, names};
 
-/// The longest target that is taken. Source: RFC 9110, 4.1 asks for 8,000 at least; hyper takes no more than this.
+/// The longest target that is taken. Source: RFC 9110, 4.1 asks for 8,000 at least; it is what a request line may have here.
 const MAX_TARGET_BYTES: usize = 65_534;
 
 /// A request's target, checked.

@@ -17,14 +17,14 @@
 mod chunks;
 mod fields;
 mod line;
-pub mod reading;
+pub(crate) mod reading;
 mod violation;
 
-pub use violation::Violation;
+pub(crate) use violation::Violation;
 
 /// What a client may send at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FramingLimits {
+pub(crate) struct FramingLimits {
     /// A request's head, from its first byte to the end of its empty line, in bytes.
-    pub header_bytes: usize,
+    pub(crate) header_bytes: usize,
 }

@@ -22,7 +22,7 @@ const MAX_TRAILER_BYTES: usize = 16 << 10;
 ///
 /// What it says of itself is about the bytes it has looked at; more of them may stand in the buffer.
 #[derive(Debug)]
-pub struct Reading {
+pub(crate) struct Reading {
     limits: FramingLimits,
     state: State,
     line: RequestLine,
@@ -51,7 +51,7 @@ enum EmptyLine {
 
 /// What follows a head.
 #[derive(Debug)]
-pub enum Item {
+pub(crate) enum Item {
     /// A piece of the body.
     Data(Bytes),
     /// The trailers, which end it.
@@ -67,7 +67,7 @@ const BETWEEN: State = State::Between(EmptyLine::NotYet);
 impl Reading {
     /// Ready for the first request.
     #[must_use]
-    pub fn new(limits: FramingLimits) -> Self {
+    pub(crate) fn new(limits: FramingLimits) -> Self {
         Self { limits, state: BETWEEN, line: RequestLine::default(), fields: FieldLines::new() }
     }
 
@@ -79,7 +79,7 @@ impl Reading {
     ///
     /// # Errors
     /// What is wrong with the first byte that is.
-    pub fn head(&mut self, read: &mut BytesMut, head: &mut RequestHead) -> Result<bool, Violation> {
+    pub(crate) fn head(&mut self, read: &mut BytesMut, head: &mut RequestHead) -> Result<bool, Violation> {
         let found = self.find_head(read, head);
         if let Err(violation) = found {
             self.state = State::Refused(violation);
@@ -94,7 +94,7 @@ impl Reading {
     ///
     /// # Errors
     /// What is wrong with the first byte that is.
-    pub fn next(&mut self, read: &mut BytesMut) -> Result<Item, Violation> {
+    pub(crate) fn next(&mut self, read: &mut BytesMut) -> Result<Item, Violation> {
         let next = self.find_next(read);
         if let Err(violation) = next {
             self.state = State::Refused(violation);
@@ -104,32 +104,32 @@ impl Reading {
 
     /// True when every message that began is complete. Of the next one nothing was seen but a part of an empty line.
     #[must_use]
-    pub fn between_messages(&self) -> bool {
+    pub(crate) fn between_messages(&self) -> bool {
         matches!(self.state, State::Between(_))
     }
 
     /// True between two messages when nothing is lost by starting afresh: not a byte of the next one was seen, but for an
     /// empty line that means nothing.
     #[must_use]
-    pub fn at_rest(&self) -> bool {
+    pub(crate) fn at_rest(&self) -> bool {
         matches!(self.state, State::Between(EmptyLine::NotYet | EmptyLine::Seen))
     }
 
     /// True when a message has begun and is not complete: whoever sends it may be waiting for an acknowledgement.
     #[must_use]
-    pub fn mid_message(&self) -> bool {
+    pub(crate) fn mid_message(&self) -> bool {
         !matches!(self.state, State::Between(_) | State::Refused(_))
     }
 
     /// What was refused, if anything was.
-    #[must_use]
-    pub fn violation(&self) -> Option<Violation> {
+    #[cfg(test)]
+    fn violation(&self) -> Option<Violation> {
         if let State::Refused(violation) = self.state { Some(violation) } else { None }
     }
 
     /// What is still to come of the body.
     #[must_use]
-    pub fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         match self.state {
             State::Length(left) => SizeHint::with_exact(left),
             State::Chunked(_) | State::Trailers => SizeHint::default(),
@@ -139,7 +139,7 @@ impl Reading {
 
     /// Bytes that are known to come: of a body that has a length, or of the present chunk.
     #[must_use]
-    pub fn awaited(&self) -> Option<u64> {
+    pub(crate) fn awaited(&self) -> Option<u64> {
         match &self.state {
             State::Length(left) => Some(*left),
             State::Chunked(chunks) => chunks.data(),

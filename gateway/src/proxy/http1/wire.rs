@@ -37,7 +37,7 @@ use crate::{
         idle::Idle,
         pace::{Pace, Rate},
     },
-    upstream::http1::{Buffers, Spare},
+    upstream::http1::Spare,
 };
 
 /// Room for the first read: nearly every head, and the whole of a small request.
@@ -59,7 +59,7 @@ pub(crate) struct Wire {
     read: BytesMut,
     reading: Reading,
     outbox: Outbox<ResponseBody>,
-    /// What is said before the answer, and how much of it is written; then the memory for its head.
+    /// What is said before the answer, and how much of it is written.
     early: Vec<u8>,
     early_written: usize,
     spare: Rc<Spare>,
@@ -206,8 +206,6 @@ impl Wire {
                     Ok(false) => {}
                     Err(violation) => return Poll::Ready(Came::Refused(violation)),
                 }
-            } else if self.reading.between_messages() {
-                self.rest();
             }
             match ready!(self.poll_read(cx)) {
                 Ok(0) if self.reading.between_messages() => return Poll::Ready(Came::End),
@@ -219,6 +217,7 @@ impl Wire {
 
     fn begins(&mut self, head: &RequestHead) -> Came {
         (self.owes_continue, self.last) = (false, false);
+        self.release();
         self.informs = head.version == Version::HTTP_11;
         Came::Request
     }
@@ -227,10 +226,11 @@ impl Wire {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
             match self.reading.next(&mut self.read) {
-                Ok(Item::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Item::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Ok(Item::End) => return Poll::Ready(None),
                 Ok(Item::More) => {}
+                Ok(item) => {
+                    self.release();
+                    return Poll::Ready(frame(item).map(Ok));
+                }
                 Err(_) => return Poll::Ready(Some(Err(Broken))),
             }
             self.pay_continue(cx);
@@ -291,8 +291,8 @@ impl Wire {
     pub(crate) fn begin_answer(&mut self, head: &mut ResponseHead, body: ResponseBody, terms: Terms) {
         let mut bytes = std::mem::take(&mut self.early);
         bytes.drain(..std::mem::take(&mut self.early_written));
-        if bytes.capacity() == 0 {
-            bytes = self.outbox.take_memory();
+        if bytes.is_empty() {
+            bytes = self.spare.take_write();
         }
         let framing = encode::head(head, &body, terms, &mut bytes);
         self.delimits = matches!(framing, Framing::Close);
@@ -308,6 +308,7 @@ impl Wire {
         let Self { pace, farewell, slow, outbox, .. } = self;
         let mut paced = Paced { stream, pace, farewell, slow };
         let sent = ready!(outbox.poll_send(&mut paced, cx));
+        self.spare.keep_write(self.outbox.take_memory());
         Poll::Ready(match sent {
             Ok(()) if self.outbox.is_complete() => Sent::Whole,
             Err(SendError::Io(_)) if self.slow => Sent::Slow,
@@ -324,11 +325,7 @@ impl Wire {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         if self.read.capacity() == 0 {
             ready!(stream.poll_readable(cx));
-            let Buffers { read, write } = self.spare.take();
-            self.read = read;
-            if self.early.capacity() == 0 {
-                self.early = write;
-            }
+            self.read = self.spare.take_read();
         }
         let awaited = self.reading.awaited().map(|awaited| usize::try_from(awaited).unwrap_or(usize::MAX));
         // A byte more: a read that fills all room leaves open whether there was more.
@@ -351,18 +348,22 @@ impl Wire {
         Poll::Ready(Ok(read))
     }
 
-    /// Lets go of its buffers until there is something to read.
-    fn rest(&mut self) {
-        if self.read.capacity() == 0 || self.outbox.is_unwritten() {
-            return;
+    /// Lets go of the buffer, where all that was read is taken and nothing is known to follow.
+    fn release(&mut self) {
+        if self.read.is_empty() && self.reading.between_messages() {
+            let read = std::mem::take(&mut self.read);
+            if !std::mem::take(&mut self.grown) && read.capacity() > 0 {
+                self.spare.keep_read(read);
+            }
         }
-        let read = std::mem::take(&mut self.read);
-        let mut write = self.outbox.take_memory();
-        if write.capacity() == 0 {
-            write = std::mem::take(&mut self.early);
-        }
-        if !std::mem::take(&mut self.grown) {
-            self.spare.keep(Buffers { read, write });
-        }
+    }
+}
+
+/// What a body gives of what was read of it.
+fn frame(item: Item) -> Option<Frame<Bytes>> {
+    match item {
+        Item::Data(data) => Some(Frame::data(data)),
+        Item::Trailers(trailers) => Some(Frame::trailers(trailers)),
+        Item::End | Item::More => None,
     }
 }

@@ -26,7 +26,7 @@ mod wire;
 pub use body::AnswerBody;
 pub use encode::Ask;
 pub use fault::{Fault, Flaw};
-pub use spare::{Buffers, Spare};
+pub use spare::Spare;
 pub(super) use wire::{Shared, Wire, exchange, send_rest};
 
 #[cfg(test)]

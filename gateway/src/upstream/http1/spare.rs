@@ -6,44 +6,51 @@ use bytes::BytesMut;
 
 use crate::message::Fields;
 
-/// Pairs of buffers kept, at most, and as many heads' fields. Source: exchanges of one worker that begin and end between two
-/// waits for the kernel are a few tens under load; what is beyond them is allocated and freed.
+/// So many of each kind are kept. Source: exchanges of one worker that begin and end between two waits for the kernel are a few
+/// tens under load; what is beyond them is allocated and freed.
 const KEPT: usize = 32;
 /// A buffer for writing that has grown beyond this is not kept.
 const MOST_WRITE_BYTES: usize = 16 << 10;
 /// Nor is the memory of a head that has. Few are so large, and a copy of each is held while it is passed on.
 const MOST_FIELD_BYTES: usize = 16 << 10;
 
-/// What is left over for the next exchange of the same thread.
+/// What is left over for the next exchange of the same thread. What was used last is used first: it is in the processor's caches.
 #[derive(Debug, Default)]
 pub struct Spare {
-    buffers: RefCell<Vec<Buffers>>,
+    reads: RefCell<Vec<BytesMut>>,
+    writes: RefCell<Vec<Vec<u8>>>,
     fields: RefCell<Vec<Fields>>,
 }
 
-/// What one exchange reads into and writes from.
-#[derive(Debug, Default)]
-pub struct Buffers {
-    /// What was read and not taken yet.
-    pub read: BytesMut,
-    /// What is laid out to be written.
-    pub write: Vec<u8>,
-}
-
 impl Spare {
-    /// The buffers that were used last, or none yet.
+    /// A buffer to read into: the one that was used last, or none yet.
     #[must_use]
-    pub fn take(&self) -> Buffers {
-        self.buffers.borrow_mut().pop().unwrap_or_default()
+    pub fn take_read(&self) -> BytesMut {
+        self.reads.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Keeps buffers that hold nothing any more. How much the one for reading may have grown is for its owner to judge: what
-    /// was taken of it does not show.
-    pub fn keep(&self, buffers: Buffers) {
-        debug_assert!(buffers.read.is_empty() && buffers.write.is_empty(), "what was not taken is kept for another");
-        let mut kept = self.buffers.borrow_mut();
-        if kept.len() < KEPT && buffers.write.capacity() <= MOST_WRITE_BYTES {
-            kept.push(buffers);
+    /// Keeps a buffer that holds nothing any more. How much it may have grown is for its owner to judge: what was taken of it
+    /// does not show.
+    pub fn keep_read(&self, buffer: BytesMut) {
+        debug_assert!(buffer.is_empty(), "what was not taken is kept for another");
+        let mut kept = self.reads.borrow_mut();
+        if kept.len() < KEPT {
+            kept.push(buffer);
+        }
+    }
+
+    /// An empty buffer to lay out in what is to be written.
+    #[must_use]
+    pub fn take_write(&self) -> Vec<u8> {
+        self.writes.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer that holds nothing any more.
+    pub fn keep_write(&self, buffer: Vec<u8>) {
+        debug_assert!(buffer.is_empty(), "what was not written is kept for another");
+        let mut kept = self.writes.borrow_mut();
+        if kept.len() < KEPT && (1..=MOST_WRITE_BYTES).contains(&buffer.capacity()) {
+            kept.push(buffer);
         }
     }
 
@@ -64,7 +71,8 @@ impl Spare {
 
     /// Keeps nothing.
     pub(crate) fn give_back(&self) {
-        self.buffers.take();
+        self.reads.take();
+        self.writes.take();
         self.fields.take();
     }
 }

@@ -24,7 +24,7 @@ use super::{
     fault::{Fault, Flaw},
     head,
     reading::{Item, Reading},
-    spare::{Buffers, Spare},
+    spare::Spare,
 };
 use crate::{
     message::ResponseHead,
@@ -118,10 +118,11 @@ impl<B> Wire<B> {
     pub(crate) fn rest(&mut self) {
         debug_assert!(self.is_reusable(), "a connection rests in the middle of an exchange");
         self.upload = None;
-        let (read, write) = (std::mem::take(&mut self.read), self.outbox.take_memory());
+        let read = std::mem::take(&mut self.read);
         if !self.grown {
-            self.spare.keep(Buffers { read, write });
+            self.spare.keep_read(read);
         }
+        self.spare.keep_write(self.outbox.take_memory());
     }
 
     /// The socket.
@@ -195,17 +196,24 @@ impl<B> Wire<B> {
 
     /// Reads once; 0: the peer has sent its last byte.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = self.poll_fill(cx);
+        if read.is_pending() && std::mem::take(&mut self.drained) && !self.reading.ends_with_connection() {
+            // An app with Nagle's algorithm on that writes head and body apart holds the body back until the head is
+            // acknowledged, and our kernel delays that by 40 ms (outage D). More is to come, so it is not delayed.
+            self.stream.set_quickack();
+        }
+        read
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read.capacity() == 0 {
+            // An app that takes its time costs no memory.
+            ready!(self.stream.poll_readable(cx));
+            self.read = self.spare.take_read();
+        }
         self.make_room();
         let room = self.read.capacity() - self.read.len();
-        let Poll::Ready(read) = pin!(self.stream.read_buf(&mut self.read)).poll(cx) else {
-            if std::mem::take(&mut self.drained) && !self.reading.ends_with_connection() {
-                // An app with Nagle's algorithm on that writes head and body apart holds the body back until the head is
-                // acknowledged, and our kernel delays that by 40 ms (outage D). More is to come, so it is not delayed.
-                self.stream.set_quickack();
-            }
-            return Poll::Pending;
-        };
-        let read = read?;
+        let read = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?;
         self.came = self.came.saturating_add(read);
         self.drained = read < room;
         self.next_read = if self.drained { FIRST_READ } else { (self.next_read * 2).min(LARGEST_READ) };
@@ -233,8 +241,7 @@ where
             self.keeps = false;
             return Err(body);
         }
-        let Buffers { read, mut write } = self.spare.take();
-        self.read = read;
+        let mut write = self.spare.take_write();
         let framing = encode::head(ask, &body, &mut write);
         self.outbox.begin(write, framing, body);
         self.reading = Reading::new();
