@@ -42,6 +42,13 @@ fn is_token(byte: u8) -> bool {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
+/// True for a byte that may stand in a field value: all but controls, of which a tab is none. Source: RFC 9110, 5.5.
+#[inline]
+#[must_use]
+pub fn is_text(byte: u8) -> bool {
+    (byte >= 0x20 || byte == b'\t') && byte != 0x7f
+}
+
 /// The number of characters of a field value `bytes` begins with: all but controls, of which a tab is none.
 /// Source: RFC 9110, 5.5.
 #[inline]

@@ -253,9 +253,12 @@ fn trailers_length(read: &[u8], looked: &mut usize) -> Result<Option<usize>, Fla
         return Ok(Some(2));
     }
     let from = looked.saturating_sub(3);
-    let found = memmem::find(read.get(from..).unwrap_or_default(), b"\r\n\r\n");
+    let new = read.get(from..).unwrap_or_default();
+    let found = memmem::find(new, b"\r\n\r\n");
     *looked = read.len();
     match found {
+        // Nothing that follows would mend it.
+        None if new.windows(2).any(|pair| matches!(pair, [b'\r', after] if *after != b'\n')) => Err(Flaw::Trailers),
         Some(at) if from + at + 4 <= MAX_TRAILER_BYTES => Ok(Some(from + at + 4)),
         None if read.len() < MAX_TRAILER_BYTES => Ok(None),
         _ => Err(Flaw::Trailers),

@@ -37,8 +37,8 @@ const FIRST_READ: usize = 8 << 10;
 /// Room that is asked for one read at most, which bounds what is held of a body that its reader is slow to take.
 const LARGEST_READ: usize = buffers::ANSWER_PIECE;
 /// A buffer for which more room was asked than this is not kept for another exchange: those that are kept take a few MiB
-/// of a worker at most.
-const LARGEST_KEPT: usize = buffers::ANSWER_HEAD;
+/// of a worker at most. An answer of 64 KiB fits with its head, so that the next one like it is one read.
+const LARGEST_KEPT: usize = buffers::ANSWER_HEAD + FIRST_READ;
 
 /// A connection that an answer's body and a lease share.
 pub(crate) type Shared<B> = Rc<RefCell<Wire<B>>>;
