@@ -229,3 +229,29 @@ fn a_client_that_resets_while_it_waits_for_a_place_leaves_it_to_others() {
     let state = gateway.endpoints.known(&address(&upstream)).unwrap();
     eventually("nothing is in flight", || state.in_flight() == 0);
 }
+
+/// Its request's end is read by what sends it on, while the answer waits for the upstream.
+#[test]
+fn a_client_that_resets_after_the_end_of_an_upload_that_was_answered_early_leaves_nothing() {
+    let upstream = Upstream::scripted(|_, wire, seen| {
+        let head = wire.head().unwrap();
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n");
+        assert_eq!(wire.take(8), b"halfrest");
+        seen.send(head).unwrap();
+        while matches!(wire.stream.read(&mut [0; 4096]), Ok(read) if read > 0) {}
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send(format!("{POST}Content-Length: 8\r\n\r\nhalf"));
+    assert_eq!(client.head().unwrap().status(), 200);
+    assert_eq!(client.take(10), b"5\r\nearly\r\n");
+    // Some ticks: the second has every connection look at its client, once.
+    std::thread::sleep(Duration::from_secs(1));
+    client.send("rest");
+    upstream.request();
+    reset(client);
+    eventually("nothing is open or in flight", || {
+        let state = gateway.endpoints.known(&address(&upstream));
+        gateway.stats.connections() == 0 && state.is_some_and(|state| state.in_flight() == 0)
+    });
+}
