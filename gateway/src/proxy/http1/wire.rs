@@ -249,7 +249,8 @@ impl Wire {
                 }
                 Err(_) => return Poll::Ready(Some(Err(Broken))),
             }
-            self.pay_continue(cx);
+            self.pay_continue();
+            self.poll_early(cx);
             match ready!(self.poll_read(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(Broken))),
                 Ok(_) => {}
@@ -257,15 +258,15 @@ impl Wire {
         }
     }
 
-    /// The client waits for a 100, which is said when the body is first wanted and not there.
+    /// The client waits for a 100, which is said when the body is first wanted and nothing of it is there.
     pub(crate) fn owe_continue(&mut self) {
         self.owes_continue = true;
     }
 
-    fn pay_continue(&mut self, cx: &mut Context<'_>) {
-        if std::mem::take(&mut self.owes_continue) {
+    /// The body is wanted. Once the upstream has said so it may answer before the body is looked for.
+    pub(crate) fn pay_continue(&mut self) {
+        if self.read.is_empty() && std::mem::take(&mut self.owes_continue) {
             self.inform(&ResponseHead::new(StatusCode::CONTINUE));
-            self.poll_early(cx);
         }
     }
 

@@ -155,6 +155,23 @@ fn one_100_reaches_a_client_that_waits_for_it() {
     assert_eq!(upstream.request().header("expect"), Some("100-continue"));
 }
 
+/// RFC 9110, 15.2: a 100 that the upstream says together with its answer is not lost; the client would not send its body.
+#[test]
+fn a_100_that_comes_with_the_answer_reaches_a_client_that_waits_for_it() {
+    let upstream = Upstream::scripted(|_, wire, _| {
+        wire.head().unwrap();
+        wire.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+        let body = wire.take(4);
+        wire.send(body);
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send(format!("{POST}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"));
+    assert_eq!(client.head().unwrap().start, "HTTP/1.1 100 Continue");
+    client.send("body");
+    assert_eq!(client.reply().text(), "body");
+}
+
 /// RFC 9110, 10.1.1: a client that does not wait gets no 100, and its body is forwarded.
 #[test]
 fn a_client_that_expects_a_100_and_does_not_wait_for_it_is_served() {
