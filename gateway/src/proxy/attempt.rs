@@ -159,8 +159,11 @@ impl Attempt<'_> {
     /// connection to say.
     fn informed(&self, head: &ResponseHead) {
         self.job.upload.hears(head.status);
-        if head.status != StatusCode::CONTINUE {
-            self.job.wire.borrow_mut().inform(&relay::informational(head));
+        let mut wire = self.job.wire.borrow_mut();
+        if head.status == StatusCode::CONTINUE {
+            wire.pay_continue();
+        } else {
+            wire.inform(&relay::informational(head));
         }
     }
 

@@ -274,8 +274,8 @@ async fn send(connection: &Connection, wire: &Shared, reply: Reply, mut terms: T
         (Sent::Whole, Some(tunnel)) => Some(End::Switched(tunnel)),
         (Sent::Whole, None) if unread || (wire.is_last() && !wire.is_between_requests()) => Some(End::Unread),
         (Sent::Whole, None) => wire.is_last().then_some(End::Closed),
-        // An orderly end would say that it is complete (RFC 9112, 8).
-        (Sent::Broke, _) if wire.delimits() => Some(End::Reset),
+        // An orderly end would say that it is complete (RFC 9112, 8), also to a client that only seems to have gone.
+        (Sent::Broke | Sent::Gone, _) if wire.delimits() => Some(End::Reset),
         (Sent::Broke | Sent::Gone, _) => Some(End::Closed),
         (Sent::Slow, _) => {
             connection.slow.set(true);

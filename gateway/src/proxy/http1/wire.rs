@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -84,6 +84,8 @@ pub(crate) struct Wire {
     slow: bool,
     /// For a client that has ended its side.
     farewell: Idle,
+    /// Who answers, while another task reads the rest of the request.
+    watcher: Option<Waker>,
 }
 
 /// Whoever serves a connection. Its end is that of everything under way on it: an answer's body may hold what sends the rest of
@@ -101,8 +103,16 @@ impl Deref for Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        let (outbox, stream) = {
+            let mut wire = self.0.borrow_mut();
+            let delimits = wire.delimits;
+            (std::mem::take(&mut wire.outbox), wire.stream.take().filter(|_| delimits))
+        };
+        if let Some(stream) = stream.filter(|_| !outbox.is_complete()) {
+            // An orderly end would say that the answer is complete (RFC 9112, 8).
+            stream.reset();
+        }
         // Outside of the borrow: what is dropped may look at the wire.
-        let outbox = std::mem::take(&mut self.0.borrow_mut().outbox);
         drop(outbox);
     }
 }
@@ -156,6 +166,7 @@ impl Wire {
             pace: Pace::new(rate),
             slow: false,
             farewell: Idle::new(PATIENCE),
+            watcher: None,
         })))
     }
 
@@ -229,11 +240,17 @@ impl Wire {
                 Ok(Item::More) => {}
                 Ok(item) => {
                     self.release();
+                    if self.has_whole_request()
+                        && let Some(watcher) = self.watcher.take()
+                    {
+                        watcher.wake();
+                    }
                     return Poll::Ready(frame(item).map(Ok));
                 }
                 Err(_) => return Poll::Ready(Some(Err(Broken))),
             }
-            self.pay_continue(cx);
+            self.pay_continue();
+            self.poll_early(cx);
             match ready!(self.poll_read(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(Broken))),
                 Ok(_) => {}
@@ -241,21 +258,22 @@ impl Wire {
         }
     }
 
-    /// The client waits for a 100, which is said when the body is first wanted and not there.
+    /// The client waits for a 100, which is said when the body is first wanted and nothing of it is there.
     pub(crate) fn owe_continue(&mut self) {
         self.owes_continue = true;
     }
 
-    fn pay_continue(&mut self, cx: &mut Context<'_>) {
-        if std::mem::take(&mut self.owes_continue) {
+    /// The body is wanted. Once the upstream has said so it may answer before the body is looked for.
+    pub(crate) fn pay_continue(&mut self) {
+        if self.read.is_empty() && std::mem::take(&mut self.owes_continue) {
             self.inform(&ResponseHead::new(StatusCode::CONTINUE));
-            self.poll_early(cx);
         }
     }
 
     /// Says something before the answer. It leaves with the next look at [`Self::poll_early`], or with the answer.
     pub(crate) fn inform(&mut self, head: &ResponseHead) {
-        if self.informs && self.early.len() < MAX_EARLY_BYTES {
+        // A 100 comes once, and is waited for.
+        if self.informs && (self.early.len() < MAX_EARLY_BYTES || head.status == StatusCode::CONTINUE) {
             encode::informational(head, &mut self.early);
         }
     }
@@ -268,6 +286,10 @@ impl Wire {
             // A client that takes nothing more is found by the answer.
             let Poll::Ready(Ok(written @ 1..)) = Pin::new(stream).poll_write(cx, left) else { return };
             self.early_written += written;
+            if self.early_written == self.early.len() {
+                self.early.clear();
+                self.early_written = 0;
+            }
         }
     }
 
@@ -275,6 +297,9 @@ impl Wire {
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.ended {
             if !self.is_between_requests() {
+                if !self.has_whole_request() && !self.outbox.is_over() {
+                    self.watcher = Some(cx.waker().clone());
+                }
                 return Poll::Pending;
             }
             match ready!(self.poll_read(cx)) {

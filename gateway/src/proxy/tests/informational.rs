@@ -79,3 +79,52 @@ fn a_flood_of_hints_does_not_keep_the_answer_from_a_client() {
     assert_eq!((answer.status(), client.take(2)), (200, b"ok".to_vec()));
     assert!((1..=10_000).contains(&hints));
 }
+
+/// The bound is for what waits, and not for all that is said in the course of a long request.
+#[test]
+fn hints_that_are_read_are_all_passed_on_however_many_they_are() {
+    const HINTS: usize = 50;
+    let (go, gone) = std::sync::mpsc::sync_channel::<()>(0);
+    let gone = std::sync::Mutex::new(gone);
+    let upstream = Upstream::scripted(move |_, wire, _| {
+        wire.message("").unwrap();
+        for hint in 0..HINTS {
+            wire.send(format!("HTTP/1.1 103 Early Hints\r\nX-Hint: {hint}\r\nX: {}\r\n\r\n", "x".repeat(1000)));
+            gone.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        }
+        wire.send(OK);
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send(GET);
+    for hint in 0..HINTS {
+        assert_eq!(client.head().unwrap().header("x-hint"), Some(hint.to_string().as_str()));
+        go.send(()).unwrap();
+    }
+    assert_eq!(client.reply().text(), "ok");
+}
+
+/// A client may wait for it, which it does for no other.
+#[test]
+fn a_100_is_not_dropped_behind_hints_that_wait() {
+    let flood = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(4000)).repeat(10_000);
+    let upstream = Upstream::scripted(move |_, wire, seen| {
+        let head = wire.head().unwrap();
+        wire.send(&flood);
+        wire.send("HTTP/1.1 100 Continue\r\n\r\n");
+        seen.send(head).unwrap();
+        wire.take(4);
+        wire.send(OK);
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    upstream.request();
+    // The one worker goes round meanwhile, so the 100 is where it can get to.
+    for _ in 0..3 {
+        assert_eq!(gateway.ask("GET / HTTP/1.1\r\nHost: no.test\r\n\r\n").status(), 404);
+    }
+    while client.head().unwrap().status() != 100 {}
+    client.send("body");
+    assert_eq!(client.reply().text(), "ok");
+}

@@ -6,6 +6,7 @@
 mod bodies;
 mod connections;
 mod drain;
+mod exchanges;
 mod harness;
 mod headers;
 mod informational;
