@@ -181,7 +181,8 @@ fn every_request_has_one_line_wherever_its_connection_is_reset() {
             }
         }
     });
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     let post = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n");
     // What is sent, the requests that come, and what the client waits to read.
     let ways = [
