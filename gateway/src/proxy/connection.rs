@@ -187,10 +187,11 @@ async fn serve_awhile(connection: &Rc<Connection>, stream: Stream) -> Option<Str
             return Some(stream);
         }
         End::Closed => parking::close(stream).await,
-        End::Unread => linger(stream).await,
+        // In a box: seldom, and larger than all the rest.
+        End::Unread => Box::pin(linger(stream)).await,
         End::Refused(failure) => {
             tell(&mut stream, &connection.refuse(&failure)).await;
-            linger(stream).await;
+            Box::pin(linger(stream)).await;
         }
         End::Reset => stream.reset(),
         End::Switched(tunnel) => tunnel.start(connection, (stream, read)),
