@@ -211,7 +211,7 @@ async fn next_request(connection: &Connection, wire: &Shared, head: &mut Request
             let limit = || Alarm::after(connection.worker().settings().limits.header_timeout);
             return patience.get_or_insert_with(limit).poll(cx).map(|()| Err(late(&wire)));
         }
-        let parks = connection.worker().roster.wants_parked(&connection.seat) && wire.is_at_rest();
+        let parks = connection.worker().roster.wants_parked(&connection.seat);
         if parks { Poll::Ready(Err(End::Idle)) } else { Poll::Pending }
     });
     match came.await {

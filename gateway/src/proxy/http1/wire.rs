@@ -352,13 +352,17 @@ impl Wire {
             ready!(stream.poll_readable(cx));
             self.read = self.spare.take_read();
         }
+        let held = self.read.len();
         let awaited = self.reading.awaited().map(|awaited| usize::try_from(awaited).unwrap_or(usize::MAX));
         // A byte more: a read that fills all room leaves open whether there was more.
-        let wanted = awaited.map_or(self.next_read, |awaited| awaited.saturating_add(1));
-        let wanted = wanted.clamp(FIRST_READ, self.largest_read);
-        self.grown |= wanted > buffers::ANSWER_HEAD || self.read.len() > FIRST_READ;
-        self.read.reserve(wanted);
-        let room = self.read.capacity() - self.read.len();
+        let wanted = awaited.map_or(self.next_read, |awaited| awaited.saturating_add(1)).max(FIRST_READ);
+        let wanted = wanted.min(self.largest_read.saturating_sub(held)).max(1);
+        // The rest of a head fits most often where its beginning stands.
+        if awaited.is_some() || self.read.capacity() - held < FIRST_READ / 2 {
+            self.grown |= held + wanted > buffers::ANSWER_HEAD;
+            self.read.reserve(wanted);
+        }
+        let room = self.read.capacity() - held;
         let Poll::Ready(read) = pin!(stream.read_buf(&mut self.read)).poll(cx) else {
             if std::mem::take(&mut self.drained) && self.reading.mid_message() {
                 // The kernel has no more, and the client may hold the rest back until it is told that this has come (outage D).
