@@ -20,7 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue};
 use rustix::{
     io::Errno,
     net::{SocketAddrUnix, getsockname},
@@ -33,7 +32,7 @@ use crate::{
 };
 
 /// Which process has answered a probe.
-pub const INSTANCE: HeaderName = HeaderName::from_static("holdgate-instance");
+pub const INSTANCE: &str = "holdgate-instance";
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: probe.invalid\r\nConnection: close\r\n\r\n";
 /// An answer's head is shorter than this, whoever it is from; of a longer one the first part is looked at.
@@ -97,7 +96,7 @@ impl Default for Probes {
     fn default() -> Self {
         let instance = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         Self(Arc::new(Inner {
-            mark: format!("\r\n{}: {instance}\r\n", INSTANCE.as_str()),
+            mark: format!("\r\n{INSTANCE}: {instance}\r\n"),
             instance,
             count: AtomicUsize::new(0),
             list: Default::default(),
@@ -125,8 +124,8 @@ impl Probes {
 
     /// What the answer to a probe carries as [`INSTANCE`].
     #[must_use]
-    pub fn instance(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0.instance).unwrap_or(HeaderValue::from_static("unknown"))
+    pub fn instance(&self) -> &str {
+        &self.0.instance
     }
 
     /// The descriptors kept back for probes, at either end. Who accepts clients fills it up before.

@@ -3,6 +3,9 @@
 updates a second arrive; the gateway's worker is busy half of the time. Interleaved rounds, medians, and ratios to quiet in
 the same round. Requests go to 1,000 of the apps.
 
+The last two rows are asked of another gateway, which follows nobody, while the first one follows the same changes and serves
+nothing: what latency grows by there is what a machine with few cores loses to whoever decodes a table.
+
 usage: churn.py [--rounds 5] [--seconds 20] [--rate N] [--apps 100000] [--updates 1000] [--every 2]
 """
 
@@ -50,7 +53,9 @@ def quiet(desk, options, ended):
     return ended.wait, lambda: ""
 
 
+ASIDE = ", by another gateway"
 PHASES = {"quiet": quiet, "all apps replaced": replaced, "one-app updates": updated}
+PHASES |= {f"{phase}{ASIDE}": PHASES[phase] for phase in ("all apps replaced", "one-app updates")}
 
 
 def measure(gateway, desk, phase, rate, options):
@@ -85,14 +90,17 @@ def main():
         desk = Desk(options.apps, f"127.0.0.1:{lab.upstream()}")
         gateway = lab.gateway(lab.configuration(url(desk.port)))
         wait_for("the gateway to follow", lambda: desk.generation in desk.followed, 30)
+        bystander = lab.gateway(lab.configuration(f'kind = "file"\npath = "{lab.apps(options.apps)}"', folder="bystander"))
         rate = options.rate or half_load(gateway)
         rounds = f"{options.rounds} rounds of {options.seconds:g} s a phase"
         print(f"{machine()}; {rounds}; {rate} requests/s; {options.apps} apps;")
         print(f"replaced: every {options.every:g} s; updates: {options.updates} a second\n", flush=True)
         runs = {phase: [] for phase in PHASES}
         for n in range(options.rounds):
-            for phase in list(PHASES)[n % 3 :] + list(PHASES)[: n % 3]:
-                runs[phase].append(measure(gateway, desk, phase, rate, options))
+            turn = n % len(PHASES)
+            for phase in list(PHASES)[turn:] + list(PHASES)[:turn]:
+                asked = bystander if phase.endswith(ASIDE) else gateway
+                runs[phase].append(measure(asked, desk, phase, rate, options))
     print("| table | p50 | p99 | p99.9 ms | p99, quiet = 1.00 (least, most) | p99.9, quiet = 1.00 | CPU, % of a core |")
     print("|---" * 7 + "|")
     for phase, own in runs.items():

@@ -29,6 +29,13 @@ struct Asked {
     headers: HeaderMap,
 }
 
+impl Asked {
+    fn route<'a>(&self, app: &'a App, path: &NormalPath<'_>) -> Option<&'a Route> {
+        let has = |name: &HeaderName, value: &HeaderValue| self.headers.get_all(name).iter().any(|got| got == value);
+        match_route(app, path, &self.method, has)
+    }
+}
+
 /// `?host=H&path=P&method=M&header=NAME:VALUE`; the path is `/` and the method GET where they are not given.
 pub(super) fn answer(context: &Context, query: &Query) -> Answer {
     match asked(query) {
@@ -112,7 +119,7 @@ impl<'a> Finder<'a> {
             self.view.why.push(format!("the path is matched as {}", path.as_str()));
             path.as_str().clone_into(&mut self.view.path);
         }
-        match match_route(app, &path, &self.asked.method, &self.asked.headers) {
+        match self.asked.route(app, &path) {
             Some(route) => self.on_route(app, route),
             None => self.no_route(app, &path),
         }
@@ -135,7 +142,7 @@ impl<'a> Finder<'a> {
         let by_method = RouteMatch { headers: Vec::new(), ..route.matches.clone() };
         let takes = |matches: RouteMatch| {
             let probe = only_route(app, matches);
-            match_route(&probe, path, &self.asked.method, &self.asked.headers).is_some()
+            self.asked.route(&probe, path).is_some()
         };
         match () {
             () if !takes(by_path) => "the path is another",

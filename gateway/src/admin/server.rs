@@ -18,6 +18,7 @@ use std::{
 use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -39,7 +40,7 @@ use super::{
 };
 use crate::{
     config::ListenAddress,
-    net::{io::HyperIo, listen::ListenSocket, reserve::Reserve, timer::TokioTimer},
+    net::{listen::ListenSocket, reserve::Reserve},
     telemetry::metrics::Exposition,
 };
 
@@ -295,10 +296,10 @@ where
     let patience = Patience::new();
     let service = service_fn(|request| answer(Arc::clone(&context), request, patience.clone()));
     let served = http1::Builder::new()
-        .timer(TokioTimer)
+        .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
-        .serve_connection(HyperIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(served);
     let ended = async {
         tokio::select! {

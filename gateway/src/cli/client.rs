@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,7 +29,6 @@ use super::{
 use crate::{
     admin::view::ErrorView,
     config::{Config, ListenAddress},
-    net::io::HyperIo,
 };
 
 /// For a connection to a socket of this machine.
@@ -228,7 +228,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (mut sender, connection) =
-            http1::handshake(HyperIo::new(stream)).await.map_err(|error| self.strange(&error))?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.strange(&error))?;
         let driver = Driver(tokio::spawn(async {
             // ignored: what went wrong is the error of the request, or of its answer
             let _ = connection.await;

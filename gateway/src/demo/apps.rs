@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-use crate::net::{io::HyperIo, timer::TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 /// Connections of one app at once.
 const MAX_CONNECTIONS: usize = 256;
@@ -74,9 +74,9 @@ async fn serve(listener: TcpListener, answer: Arc<Answer>) {
         tokio::spawn(async move {
             let service = service_fn(|request| respond(Arc::clone(&answer), request));
             let mut server = http1::Builder::new();
-            server.timer(TokioTimer).header_read_timeout(HEADER_TIMEOUT);
+            server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
             // ignored: a connection that breaks is the client's business
-            let _ = server.serve_connection(HyperIo::new(stream), service).await;
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
             drop(permit);
         });
     }

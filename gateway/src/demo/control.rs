@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::net::{io::HyperIo, timer::TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 /// For a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,9 +48,9 @@ async fn serve(listener: TcpListener, orders: mpsc::Sender<(Order, Reply)>) {
         };
         let service = service_fn(|request| respond(orders.clone(), request));
         let mut server = http1::Builder::new();
-        server.timer(TokioTimer).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
+        server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
         // ignored: a connection that breaks or takes too long is the client's business
-        let _ = timeout(CONNECTION_TIMEOUT, server.serve_connection(HyperIo::new(stream), service)).await;
+        let _ = timeout(CONNECTION_TIMEOUT, server.serve_connection(TokioIo::new(stream), service)).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::text::value_length;
+use super::text::is_text;
 
 /// Header fields: names in lower case, values without the white space around them.
 ///
@@ -21,6 +21,10 @@ struct Field {
     name: Span,
     value: Span,
 }
+
+/// Where a value stands, for one that is wanted when its field may be gone: [`Fields::remember`].
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered(Span);
 
 /// A place in the text. A head is bounded to far less than 4 GiB.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +128,23 @@ impl Fields {
         self.list.iter().map(|field| self.name(field))
     }
 
+    /// The names as bytes, for whoever only compares them.
+    pub fn raw_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.list.iter().map(|field| field.name.of(&self.text))
+    }
+
+    /// The value of the first field of this name, to be had again until the next head, whatever becomes of the field.
+    #[must_use]
+    pub fn remember(&self, name: &str) -> Option<Remembered> {
+        self.list.iter().find(|field| self.is(field, name)).map(|field| Remembered(field.value))
+    }
+
+    /// A value that was remembered of these fields.
+    #[must_use]
+    pub fn recall(&self, value: Remembered) -> &[u8] {
+        value.0.of(&self.text)
+    }
+
     /// Puts a field behind those that are there. A byte that may not stand in a value becomes a space (RFC 9110, 5.5).
     pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
         if let Some(field) = self.written(name, &[value.as_ref()]) {
@@ -155,6 +176,19 @@ impl Fields {
     /// Has one field of this name, with the value that the first of another name has; none where that is not there.
     pub fn set_as(&mut self, name: &str, other: &str) {
         let value = self.list.iter().find(|field| self.is(field, other)).map(|field| field.value);
+        self.remove(name);
+        if let (Some(value), Some(field)) = (value, self.written(name, &[])) {
+            self.list.push(Field { value, ..field });
+        }
+    }
+
+    /// The same, with a part of that value; none where there is no such part.
+    pub fn set_as_part(&mut self, name: &str, other: &str, part: Range<usize>) {
+        let value = self.list.iter().find(|field| self.is(field, other)).map(|field| field.value);
+        let value = value.filter(|value| part.end <= value.length as usize).and_then(|value| {
+            let start = value.start as usize;
+            Span::new(&(start + part.start..start + part.end))
+        });
         self.remove(name);
         if let (Some(value), Some(field)) = (value, self.written(name, &[])) {
             self.list.push(Field { value, ..field });
@@ -201,8 +235,9 @@ impl Fields {
         let middle = self.text.len();
         pieces.iter().for_each(|piece| self.text.extend_from_slice(piece));
         let value = self.text.get_mut(middle..).unwrap_or_default();
-        if value_length(value) < value.len() {
-            value.iter_mut().filter(|byte| value_length(&[**byte]) == 0).for_each(|byte| *byte = b' ');
+        // All of them, without an end in between: values are short, and so it takes no branch for each byte.
+        if value.iter().fold(false, |any, byte| any | !is_text(*byte)) {
+            value.iter_mut().filter(|byte| !is_text(**byte)).for_each(|byte| *byte = b' ');
         }
         Some(Field { name: Span::new(&(start..middle))?, value: Span::new(&(middle..self.text.len()))? })
     }
@@ -288,6 +323,33 @@ mod tests {
         assert_eq!(fields.all("b").rev().collect::<Vec<_>>(), [&b"6, 7"[..], b"2"]);
         fields.retain(|name, value| name == "d" || value != b"2");
         assert_eq!(lines(&fields), ["d: 2", "b: 6, 7"]);
+    }
+
+    #[test]
+    fn a_part_of_a_value_becomes_another_field_s() {
+        let mut fields: Fields = [("p", "old"), ("host", "a:81"), ("p", "older")].into_iter().collect();
+        fields.set_as_part("p", "host", 2..4);
+        assert_eq!(lines(&fields), ["host: a:81", "p: 81"]);
+        for part in [2..5, 9..10] {
+            fields.push("p", "there");
+            fields.set_as_part("p", "host", part);
+            assert_eq!(lines(&fields), ["host: a:81"]);
+        }
+        fields.set_as_part("p", "none", 0..0);
+        assert_eq!(lines(&fields), ["host: a:81"]);
+    }
+
+    #[test]
+    fn what_is_remembered_outlasts_its_field() {
+        let mut fields: Fields = [("a", "1"), ("b", "2"), ("a", "3")].into_iter().collect();
+        let (first, none) = (fields.remember("a").unwrap(), fields.remember("c"));
+        fields.set("a", "4");
+        fields.remove("a");
+        fields.push("c", "5");
+        assert_eq!((fields.recall(first), none.is_none()), (&b"1"[..], true));
+        assert!(fields.raw_names().eq([&b"b"[..], b"c"]));
+        fields.clear();
+        assert_eq!(fields.recall(first), b"");
     }
 
     #[test]

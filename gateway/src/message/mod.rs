@@ -11,5 +11,5 @@ mod head;
 pub mod names;
 pub mod text;
 
-pub use fields::Fields;
+pub use fields::{Fields, Remembered};
 pub use head::{RequestHead, ResponseHead};

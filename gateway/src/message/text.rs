@@ -21,40 +21,91 @@ const fn token_table() -> [bool; 256] {
     table
 }
 
-/// How many bytes are looked at together: one SSE2 or NEON register.
-const LANES: usize = 16;
-
 /// The number of token characters `bytes` begins with.
+#[inline]
 #[must_use]
 pub fn token_length(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| !is_token(byte)).unwrap_or(bytes.len())
+    let (fours, rest) = bytes.as_chunks::<4>();
+    let mut length = 0;
+    for four in fours {
+        // Four at a time, without a loop for them.
+        if let Some(at) = four.iter().position(|&byte| !is_token(byte)) {
+            return length + at;
+        }
+        length += four.len();
+    }
+    length + rest.iter().position(|&byte| !is_token(byte)).unwrap_or(rest.len())
 }
 
+#[inline]
 fn is_token(byte: u8) -> bool {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
+/// True for a byte that may stand in a field value: all but controls, of which a tab is none. Source: RFC 9110, 5.5.
+#[inline]
+#[must_use]
+pub fn is_text(byte: u8) -> bool {
+    (byte >= 0x20 || byte == b'\t') && byte != 0x7f
+}
+
 /// The number of characters of a field value `bytes` begins with: all but controls, of which a tab is none.
 /// Source: RFC 9110, 5.5.
+#[inline]
 #[must_use]
 pub fn value_length(bytes: &[u8]) -> usize {
-    scan(bytes, |byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f)
+    let mut length = 0;
+    while let Some(left) = bytes.get(length..) {
+        length += scan(left, |word| below(word, 0x20) | equal(word, 0x7f), |byte| byte < 0x20 || byte == 0x7f);
+        if bytes.get(length) != Some(&b'\t') {
+            break;
+        }
+        length += 1;
+    }
+    length
 }
 
 /// The number of visible ASCII characters `bytes` begins with, which a request's target is made of.
 /// Source: RFC 9112, 3.2; RFC 3986, 2.
+#[inline]
 #[must_use]
 pub fn target_length(bytes: &[u8]) -> usize {
-    scan(bytes, |byte| !(0x21..0x7f).contains(&byte))
+    scan(bytes, |word| below(word, 0x21) | equal(word, 0x7f) | (word & HIGH), |byte| !(0x21..0x7f).contains(&byte))
 }
 
-/// The index of the first byte that `ends`. Without a branch for each byte, so that the compiler uses vector registers.
+/// Eight bytes are looked at together, as the lanes of one word, the first one lowest.
+const LANES: usize = 8;
+/// One in each lane.
+const ONES: u64 = u64::from_ne_bytes([1; LANES]);
+/// The highest bit of each lane, which marks a lane.
+const HIGH: u64 = ONES << 7;
+
+/// Marks the lanes of less than `bound`, which is at most 0x80. Above the first one that it marks it may mark others too,
+/// as what is taken from a lane that is too small is borrowed from the next one.
 #[inline]
-fn scan(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
-    let (lanes, rest) = bytes.as_chunks::<LANES>();
-    let clean = lanes.iter().take_while(|lane| !lane.iter().fold(false, |any, &byte| any | ends(byte))).count() * LANES;
-    let tail = if clean == lanes.len() * LANES { rest } else { bytes.get(clean..).unwrap_or_default() };
-    clean + tail.iter().position(|&byte| ends(byte)).unwrap_or(tail.len())
+fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGH
+}
+
+/// Marks the lanes of this value, under the same condition.
+#[inline]
+fn equal(word: u64, value: u8) -> u64 {
+    below(word ^ (ONES * u64::from(value)), 1)
+}
+
+/// The index of the first byte that `ends`, which is in the first lane that `marks` marks.
+#[inline]
+fn scan(bytes: &[u8], marks: impl Fn(u64) -> u64, ends: impl Fn(u8) -> bool) -> usize {
+    let (words, rest) = bytes.as_chunks::<LANES>();
+    let mut length = 0;
+    for word in words {
+        let marked = marks(u64::from_le_bytes(*word));
+        if marked != 0 {
+            return length + marked.trailing_zeros() as usize / LANES;
+        }
+        length += LANES;
+    }
+    length + rest.iter().position(|&byte| ends(byte)).unwrap_or(rest.len())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! How much of a message is held in memory at once: the sizes of the buffers on both sides. What a connection may cost
 //! follows from them (docs/OPERATING.md, "What one connection may cost").
 
-/// Room in the buffer of a client's connection beyond the head's own limit, so that the framing guard finds a head too large
-/// before hyper does, which would answer in its own words.
+/// Room in the buffer of a client's connection beyond the head's own limit: a head is found too large by the byte after it, and
+/// of a body a read takes more than a page.
 const SLACK: usize = 16 << 10;
 
 /// The largest head of an answer.

@@ -1,4 +1,4 @@
-//! Sockets: their options (one place, each with its reason), listeners, streams, and what hyper needs to use them.
+//! Sockets: their options (one place, each with its reason), listeners, streams, and how they are written.
 //!
 //! This floor opens, configures and reads sockets. It never decides what is said over one, retries nothing and counts
 //! nothing.
@@ -12,5 +12,4 @@ pub mod outbox;
 pub mod peer;
 pub mod reserve;
 pub mod stream;
-pub mod timer;
 pub mod wheel;

@@ -9,8 +9,9 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame};
+use tokio::io::AsyncWrite;
 
-use super::{io::poll_write_gathered, stream::Stream};
+use super::io::poll_write_gathered;
 
 /// A frame of so many bytes or fewer is copied behind what is laid out, so that head and small body leave in one write; a
 /// larger one is written from where it is. A page, from which on the copy costs more (see `net::io`).
@@ -103,6 +104,12 @@ impl<B> Outbox<B> {
         bytes
     }
 
+    /// Something is laid out and not written.
+    #[must_use]
+    pub fn is_unwritten(&self) -> bool {
+        !self.is_empty()
+    }
+
     fn is_empty(&self) -> bool {
         self.written == self.bytes.len() && self.frame.is_empty() && self.tail.is_empty()
     }
@@ -129,7 +136,11 @@ where
     /// Writes as much as the socket takes of what the body has. Ready once nothing is left to write, or the peer takes
     /// nothing more: it may have said its word, and closed, before it had read the rest. What it said can still be read (RFC
     /// 9112, 9.5), so that end is left for the read to find.
-    pub fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), SendError<B::Error>>> {
+    pub fn poll_send<W: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<B::Error>>> {
         while !self.given_up {
             self.fill(cx)?;
             if self.is_empty() {
@@ -145,7 +156,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write<W: AsyncWrite + Unpin>(&mut self, stream: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let laid_out = self.bytes.get(self.written..).unwrap_or_default();
         if self.frame.is_empty() && self.tail.is_empty() {
             return poll_write_gathered(stream, cx, &[IoSlice::new(laid_out)]);

@@ -1,20 +1,24 @@
 //! The gateway's own answers: one line in the form the client accepts, with the cause in Proxy-Status.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 use routing_cache::model::ErrorPages;
 
 use super::{
     body::ResponseBody,
     failure::{Cause, Failure},
+    http1,
+    service::Reply,
+};
+use crate::{
+    message::{Fields, ResponseHead, names},
+    probe,
 };
 
-/// RFC 9209.
-pub(super) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// The methods that are proxied, for the 405 of those that are not and for OPTIONS (RFC 9110, 10.2.1).
-const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// A 404 may be stored by default (RFC 9110, 15.1); the next table may hold what this one does not.
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_STORE: &str = "no-store";
 
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +33,9 @@ pub(crate) enum Form {
 
 impl Form {
     /// The form that `accept` likes best, the first of several; text where it says nothing.
-    pub(crate) fn accepted(accept: Option<&HeaderValue>) -> Self {
+    pub(crate) fn accepted(accept: Option<&[u8]>) -> Self {
         let mut best = (0, Self::Text);
-        for range in accept.and_then(|value| value.to_str().ok()).unwrap_or_default().split(',') {
+        for range in accept.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default().split(',') {
             if let Some(form) = Self::of(range)
                 && quality(range) > best.0
             {
@@ -51,12 +55,12 @@ impl Form {
         }
     }
 
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    fn content_type(self) -> &'static str {
+        match self {
             Self::Text => "text/plain; charset=utf-8",
             Self::Json => "application/json",
             Self::Html => "text/html; charset=utf-8",
-        })
+        }
     }
 
     fn body(self, failure: &Failure) -> String {
@@ -90,66 +94,67 @@ fn escape(text: &str) -> String {
 }
 
 /// The answer to a failed request: the app's own page where it has one, else one line.
-pub(crate) fn to_failure(failure: &Failure, form: Form, pages: Option<&ErrorPages>) -> Response<ResponseBody> {
+pub(crate) fn to_failure(failure: &Failure, form: Form, pages: Option<&ErrorPages>) -> Reply {
     let row = failure.cause.row();
     let page = pages.and_then(|pages| pages.get(&row.status.as_u16()));
     let (form, body) = match page {
         Some(page) => (Form::Html, page.to_string()),
         None => (form, form.body(failure)),
     };
-    let length = HeaderValue::from(body.len());
-    let mut response = Response::new(ResponseBody::full(Bytes::from(body)));
-    *response.status_mut() = row.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, form.content_type());
-    headers.insert(header::CONTENT_LENGTH, length);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    explain(headers, failure);
-    response
+    let mut head = ResponseHead::new(row.status);
+    head.fields.push(names::CONTENT_TYPE, form.content_type());
+    head.fields.push(names::CONTENT_LENGTH, body.len().to_string());
+    head.fields.push(names::CACHE_CONTROL, NO_STORE);
+    explain(&mut head.fields, failure);
+    (head, ResponseBody::full(Bytes::from(body))).into()
 }
 
-fn explain(headers: &mut HeaderMap, failure: &Failure) {
-    if let Some(status) = proxy_status(failure) {
-        headers.insert(PROXY_STATUS, status);
-    }
+fn explain(fields: &mut Fields, failure: &Failure) {
+    fields.push(names::PROXY_STATUS, proxy_status(failure));
     if let Some(seconds) = failure.cause.row().retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        fields.push(names::RETRY_AFTER, seconds.to_string());
     }
     if failure.cause == Cause::MethodRefused {
-        headers.insert(header::ALLOW, ALLOW);
+        fields.push(names::ALLOW, ALLOW);
     }
 }
 
 /// `Proxy-Status` as a structured field: `details` is a string of printable ASCII, quotes escaped (RFC 9651, 3.3.3).
-fn proxy_status(failure: &Failure) -> Option<HeaderValue> {
+fn proxy_status(failure: &Failure) -> String {
     let printable = failure.words().chars().filter(|c| matches!(c, ' '..='~'));
     let details = printable.collect::<String>().replace('\\', "\\\\").replace('"', "\\\"");
-    HeaderValue::from_str(&format!("holdgate; error={}; details=\"{details}\"", failure.cause.row().error)).ok()
+    format!("holdgate; error={}; details=\"{details}\"", failure.cause.row().error)
+}
+
+/// An answer that is one field and no body.
+fn bodiless(status: StatusCode, name: &str, value: &str) -> Reply {
+    let mut head = ResponseHead::new(status);
+    head.fields.push(name, value);
+    (head, ResponseBody::empty()).into()
 }
 
 /// A redirect.
-pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::LOCATION, location);
-    response
+pub(crate) fn redirect(status: StatusCode, location: &str) -> Reply {
+    bodiless(status, names::LOCATION, location)
 }
 
 /// The answer to an OPTIONS that may go no further than this gateway.
-pub(crate) fn options() -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(header::ALLOW, ALLOW);
-    response
+pub(crate) fn options() -> Reply {
+    bodiless(StatusCode::NO_CONTENT, names::ALLOW, ALLOW)
 }
 
-/// The whole answer in bytes, for a connection on which hyper can no longer answer. The connection ends after it.
+/// The answer to a probe, by which this process is known.
+pub(crate) fn probed(instance: &str) -> Reply {
+    bodiless(StatusCode::NO_CONTENT, probe::INSTANCE, instance)
+}
+
+/// The whole answer in bytes, for what was no request, or no connection yet. The connection ends after it.
 pub(crate) fn raw(failure: &Failure) -> Vec<u8> {
     let row = failure.cause.row();
     let body = Form::Text.body(failure);
     let status = proxy_status(failure);
-    let status = status.as_ref().and_then(|s| s.to_str().ok()).unwrap_or_default();
-    let date = httpdate();
+    let date = http1::date::now();
+    let date = str::from_utf8(&date).unwrap_or_default();
     let retry = row.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 {}\r\ndate: {date}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
@@ -160,18 +165,13 @@ pub(crate) fn raw(failure: &Failure) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Now, as RFC 9110, 5.6.7 writes it.
-fn httpdate() -> String {
-    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::now()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proxy::failure::Stage;
 
-    fn form(accept: &'static str) -> Form {
-        Form::accepted(Some(&HeaderValue::from_static(accept)))
+    fn form(accept: &str) -> Form {
+        Form::accepted(Some(accept.as_bytes()))
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
     fn details_are_a_structured_string_whatever_they_hold() {
         let failure = Failure::new(Stage::Admit, Cause::BadRequest).because("a \"quoted\" \\ bäd\r\nline");
         let expected = r#"holdgate; error=http_request_error; details="a \"quoted\" \\ bdline""#;
-        assert_eq!(proxy_status(&failure).unwrap(), expected);
+        assert_eq!(proxy_status(&failure), expected);
     }
 
     #[test]

@@ -1,25 +1,27 @@
 //! One attempt: wait for a place, take a connection, send, await the head of the answer; and what it says of the endpoint.
 
-use std::{cell::Cell, io, time::Duration};
+use std::{cell::Cell, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
     failure::{Cause, Failure, Fault, Stage},
     forward::Job,
     outgoing::Outgoing,
+    relay,
     upload::RequestBody,
 };
 use crate::{
+    message::ResponseHead,
     net::{
         stream::{ConnectError, Stream},
         wheel::within,
     },
     upstream::{
         balance::Picked,
-        http1::AnswerBody,
+        http1::{AnswerBody, Ask},
         limit::{LimitError, Permit},
         pool::{Broken, BrokenCause, Lease, SendError},
         registry::InFlight,
@@ -59,7 +61,8 @@ impl Held {
 /// An attempt that was answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) head: ResponseHead,
+    pub(crate) body: Incoming,
     pub(crate) held: Held,
     /// To the head of the answer.
     pub(crate) took: Duration,
@@ -91,14 +94,14 @@ pub(crate) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Makes the attempt, and tells the endpoint's state what came of it.
-    pub(crate) async fn make(&self, outgoing: &Outgoing, body: RequestBody) -> Result<Answer, Lost> {
+    pub(crate) async fn make(&self, outgoing: &Outgoing<'_>, body: RequestBody) -> Result<Answer, Lost> {
         let outcome = self.bounded(outgoing, body).await;
         self.judge(&outcome);
         outcome
     }
 
     /// The attempt within its time: the route's `per_try`, and what is left of the request's.
-    async fn bounded(&self, outgoing: &Outgoing, body: RequestBody) -> Result<Answer, Lost> {
+    async fn bounded(&self, outgoing: &Outgoing<'_>, body: RequestBody) -> Result<Answer, Lost> {
         let per_try = self.job.route.timeouts.per_try.map(|limit| self.begun + limit);
         let end = per_try.map_or(self.job.deadline, |end| end.min(self.job.deadline));
         let permit = self.permit(end.saturating_duration_since(self.begun)).await?;
@@ -106,10 +109,12 @@ impl Attempt<'_> {
         let now = if self.job.upstream.max_connections.is_some() { Instant::now() } else { self.begun };
         let in_flight = self.picked.state.begin();
         let stage = Cell::new(Stage::Connect);
-        match within(end.saturating_duration_since(now), self.exchange(outgoing, body, &stage)).await {
-            Ok(Ok((response, lease))) => {
+        // Pinned here, so that it is not copied into what bounds it.
+        let exchange = pin!(self.exchange(outgoing, body, &stage));
+        match within(end.saturating_duration_since(now), exchange).await {
+            Ok(Ok((head, body, lease))) => {
                 let held = Held { lease, place: Place { _in_flight: in_flight, _permit: permit } };
-                Ok(Answer { response, held, took: self.begun.elapsed() })
+                Ok(Answer { head, body, held, took: self.begun.elapsed() })
             }
             Ok(Err(lost)) => Err(lost),
             Err(_) => Err(self.overdue(end, stage.get()).into()),
@@ -126,18 +131,19 @@ impl Attempt<'_> {
     /// Takes a connection and sends. A kept connection that turns out to be closed already is replaced on the spot.
     async fn exchange(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         mut body: RequestBody,
         stage: &Cell<Stage>,
-    ) -> Result<(Response<Incoming>, Lease<RequestBody>), Lost> {
-        let informed = |status| self.job.upload.hears(status);
-        let ask = outgoing.ask(&informed);
+    ) -> Result<(ResponseHead, Incoming, Lease<RequestBody>), Lost> {
+        let informed = |head: &ResponseHead| self.informed(head);
+        let Outgoing { method, target, fields } = outgoing;
+        let ask = Ask { method, target, fields, informed: &informed };
         let mut fresh = self.fresh;
         loop {
             let mut lease = self.connect(fresh).await?;
             stage.set(Stage::Forward);
             match lease.send(&ask, body).await {
-                Ok(response) => return Ok((response, lease)),
+                Ok((head, body)) => return Ok((head, body, lease)),
                 Err(SendError::NotSent(back)) if !fresh => {
                     body = back;
                     fresh = true;
@@ -146,6 +152,18 @@ impl Attempt<'_> {
                 Err(SendError::NotSent(_)) => return Err(Failure::new(Stage::Forward, Cause::Reset).into()),
                 Err(SendError::Broken(broken)) => return Err(self.broken(&broken, lease.reused())),
             }
+        }
+    }
+
+    /// Something came before the answer. A 100 is for whoever holds the body back; whether the client gets one is for its own
+    /// connection to say.
+    fn informed(&self, head: &ResponseHead) {
+        self.job.upload.hears(head.status);
+        let mut wire = self.job.wire.borrow_mut();
+        if head.status == StatusCode::CONTINUE {
+            wire.pay_continue();
+        } else {
+            wire.inform(&relay::informational(head));
         }
     }
 
@@ -191,7 +209,7 @@ impl Attempt<'_> {
     /// Tells the endpoint's state. A kept connection that had gone stale says nothing about its endpoint.
     fn judge(&self, outcome: &Result<Answer, Lost>) {
         match outcome {
-            Ok(answer) if !is_gateway_class(answer.response.status()) => return self.picked.state.succeeded(),
+            Ok(answer) if !is_gateway_class(answer.head.status) => return self.picked.state.succeeded(),
             Err(lost) if lost.stale || !blames_endpoint(lost.failure.cause) => return,
             _ => {}
         }

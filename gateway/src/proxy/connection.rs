@@ -1,18 +1,16 @@
-//! One client connection: hyper over the guarded socket while there is something to do, the end it comes to, and the
-//! answers hyper cannot give.
+//! One client connection: what comes over it in turn, and the end it comes to.
 
 use std::{
     cell::Cell,
     future::{Future as _, poll_fn},
     net::IpAddr,
-    pin::Pin,
+    pin::pin,
     rc::Rc,
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
-use hyper::{server::conn::http1::Builder, service::service_fn};
+use http::{Method, StatusCode, Version};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -22,19 +20,22 @@ use super::{
     answer,
     connections::Permit,
     context::{Listener, Worker},
-    downstream::{Answering, Downstream},
     failure::{Cause, Failure, Stage},
     forwarded::Peer,
     framing::{FramingLimits, Violation},
-    guarded_io::{FramingVerdict, GuardedIo},
+    hop,
+    http1::{Came, Sent, Shared, Terms, Wire},
     metrics,
     pace::Rate,
     parking::{self, Place},
     roster::Seat,
-    service,
-    settings::Settings,
+    service::{self, Reply},
+    tunnel::Tunnel,
 };
-use crate::net::{buffers, stream::Stream, timer::CoarseTimer};
+use crate::{
+    message::{RequestHead, names},
+    net::{stream::Stream, wheel::Alarm},
+};
 
 /// How long a connection that was answered before it was read to its end is read on (RFC 9112, 9.6): closing it at once
 /// would reset it, and the reset may overtake the answer.
@@ -47,13 +48,26 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) struct Connection {
     pub(crate) peer: Peer,
     permit: Permit,
-    verdict: FramingVerdict,
     pub(crate) seat: Rc<Seat>,
-    /// A request is being answered: nothing else may be written.
-    answering: Answering,
-    unread: Cell<bool>,
-    /// The end of the answer is the end of the connection.
-    delimits: Cell<bool>,
+    /// Its client takes too little of an answer, and it is given up for that.
+    slow: Cell<bool>,
+}
+
+/// What a connection has come to.
+#[derive(Debug)]
+enum End {
+    /// Nothing is under way on it, and its buffers are wanted back.
+    Idle,
+    /// The client has ended it, or it is to be closed without a word.
+    Closed,
+    /// Answered for the last time, and the client may still be sending.
+    Unread,
+    /// This is still to be answered, by the gateway alone.
+    Refused(Failure),
+    /// What the kernel has of an answer goes as well.
+    Reset,
+    /// It has left HTTP.
+    Switched(Box<Tunnel>),
 }
 
 impl Connection {
@@ -63,10 +77,7 @@ impl Connection {
             peer: Peer::new(address, trusted),
             seat: permit.worker().roster.enter(waker, Instant::now()),
             permit,
-            verdict: FramingVerdict::new(),
-            answering: Answering::default(),
-            unread: Cell::new(false),
-            delimits: Cell::new(false),
+            slow: Cell::new(false),
         })
     }
 
@@ -85,94 +96,28 @@ impl Connection {
         self.permit.is_probe()
     }
 
-    /// Notes that it was answered before its request was read to the end.
-    pub(crate) fn leaves_unread(&self) {
-        self.unread.set(true);
-    }
-
-    /// Notes that its end will be the end of the answer, for which it is the only sign.
-    pub(crate) fn ends_the_answer(&self) {
-        self.delimits.set(true);
-    }
-
     /// Notes that a request is being answered, or that its answer is complete.
     pub(crate) fn answers(&self, answering: bool) {
-        self.answering.set(answering);
-        self.verdict.stirs();
         self.seat.answers(answering);
     }
 
     /// True once it was given up because its client takes too little of an answer.
     pub(crate) fn is_slow(&self) -> bool {
-        self.answering.is_slow()
+        self.slow.get()
     }
 
-    /// True when nothing is under way and its buffers are wanted back.
-    fn is_to_park(&self) -> bool {
-        let rests = || self.verdict.at_rest() && !self.answering.get() && !self.unread.get();
-        self.worker().roster.wants_parked(&self.seat) && rests()
-    }
-
-    /// What follows on it is not HTTP.
-    pub(crate) fn pass_through(&self) {
-        self.verdict.pass_through();
-    }
-
-    /// Says what hyper could not, and lets the client read it.
-    async fn finish(&self, ended: hyper::Result<()>, io: Downstream) {
-        let failure = self.last_words(&ended, &io);
-        let mut stream = io.into_stream();
-        if self.is_slow() {
-            // What the kernel still has of the answer goes as well.
-            metrics::slow_client("response");
-            return stream.reset();
-        }
-        if self.delimits.get() && ended.as_ref().is_err_and(hyper::Error::is_user) {
-            // The answer broke off, and an orderly end would say that it is complete (RFC 9112, 8).
-            return stream.reset();
-        }
-        if let Some(failure) = &failure {
-            self.count(failure);
-            // ignored: a client that does not take the answer is gone, or will be cut.
-            let _ = timeout(LINGER, stream.write_all(&answer::raw(failure))).await;
-        }
-        if failure.is_some() || self.unread.get() || ended.is_err_and(|error| error.is_parse()) {
-            linger(stream).await;
-        }
-    }
-
-    /// The answer still owed to the client when hyper gave up before a request was one.
-    fn last_words(&self, ended: &hyper::Result<()>, io: &Downstream) -> Option<Failure> {
-        // A violation in a body is answered by the request that has the body, once.
-        if self.answering.get() || self.unread.get() {
-            return None;
-        }
-        if let Some(violation) = self.verdict.violation() {
-            metrics::refused(violation.as_str());
-            return Some(refusal(violation));
-        }
-        let error = ended.as_ref().err()?;
-        if error.is_timeout() && !io.is_between_messages() {
-            metrics::refused("head_timeout");
-            metrics::slow_client("request_head");
-            return Some(Failure::new(Stage::Read, Cause::HeadTimeout));
-        }
-        if error.is_parse() {
-            // The guard let pass what hyper does not take: hyper has answered it in its own words.
-            metrics::refused("unparsable");
-        }
-        None
-    }
-
-    fn count(&self, failure: &Failure) {
+    /// Answers what was no request.
+    fn refuse(&self, failure: &Failure) -> Vec<u8> {
         let row = failure.cause.row();
         metrics::own_answer(row.error);
         self.listener().metrics.request(row.status.as_u16());
         tracing::debug!(client = ?self.peer.address, status = row.status.as_u16(), why = failure.words(), "refused");
+        answer::raw(failure)
     }
 }
 
 fn refusal(violation: Violation) -> Failure {
+    metrics::refused(violation.as_str());
     let cause = match violation.status() {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Cause::HeadTooLarge,
         StatusCode::URI_TOO_LONG => Cause::TargetTooLong,
@@ -220,48 +165,142 @@ pub(crate) async fn serve(permit: Permit, mut stream: Stream, address: Option<Ip
 async fn serve_awhile(connection: &Rc<Connection>, stream: Stream) -> Option<Stream> {
     let settings = connection.worker().settings();
     let limits = FramingLimits { header_bytes: settings.limits.header_bytes };
-    let io = GuardedIo::telling(stream, limits, connection.verdict.clone());
     let rate = Rate::new(settings.limits.min_response_bytes_per_second, settings.limits.min_rate_window);
-    let io = Downstream::new(io, rate, connection.answering.clone());
-    let own = Rc::clone(connection);
-    let service = service_fn(move |request| {
-        // hyper looks for the client's end before it polls what is returned here.
-        own.answers(true);
-        service::serve(Rc::clone(&own), request)
-    });
-    let mut hyper = builder(&settings).serve_connection(io, service).with_upgrades();
     drop(settings);
-    let ended = poll_fn(|cx| match Pin::new(&mut hyper).poll(cx) {
-        Poll::Ready(ended) => Poll::Ready(Some(ended)),
-        Poll::Pending if connection.is_to_park() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    });
-    let ended = ended.await;
-    // A connection that was upgraded has left hyper, and its tunnel has it.
-    let parts = hyper.into_parts()?;
-    let Some(ended) = ended else {
-        // An empty line may be there: it means nothing.
-        debug_assert!(parts.read_buf.iter().all(|byte| b"\r\n".contains(byte)), "hyper held a request back");
-        return Some(parts.io.into_stream());
+    let wire = Wire::over(stream, limits, rate, Rc::clone(connection.worker().pool.spare()));
+    let mut head = RequestHead::default();
+    let end = loop {
+        if let Some(end) = next_request(connection, &wire, &mut head).await {
+            break end;
+        }
+        if let Some(end) = answer_request(connection, &wire, &mut head).await {
+            break end;
+        }
     };
-    // In a box: seldom, and large.
-    Box::pin(connection.finish(ended, parts.io)).await;
+    let taken = wire.borrow_mut().take_stream();
+    drop(wire);
+    let (mut stream, read) = taken?;
+    match end {
+        End::Idle => {
+            // An empty line may be there: it means nothing.
+            debug_assert!(read.is_empty(), "a request is held back");
+            return Some(stream);
+        }
+        End::Closed => parking::close(stream).await,
+        // In a box: seldom, and larger than all the rest.
+        End::Unread => Box::pin(linger(stream)).await,
+        End::Refused(failure) => {
+            tell(&mut stream, &connection.refuse(&failure)).await;
+            Box::pin(linger(stream)).await;
+        }
+        End::Reset => stream.reset(),
+        End::Switched(tunnel) => tunnel.start(connection, (stream, read)),
+    }
     None
 }
 
-/// hyper's settings.
-///
-/// The end of a client's side ends its connection at once; [`Downstream`] keeps that end from hyper while a client that
-/// has only half closed may wait for its answer. Flushes are not put off for pipelined requests: hyper would then hold an
-/// answer back until the next request is complete, and buffer it without bound.
-fn builder(settings: &Settings) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .keep_alive(true)
-        .half_close(false)
-        .pipeline_flush(false)
-        .timer(CoarseTimer)
-        .header_read_timeout(settings.limits.header_timeout)
-        .max_buf_size(buffers::client(settings.limits.header_bytes));
-    builder
+/// Waits for the head of the next request; what the connection has come to where there is none.
+async fn next_request(connection: &Connection, wire: &Shared, head: &mut RequestHead) -> Option<End> {
+    let mut patience = None;
+    let came = poll_fn(|cx| {
+        let mut wire = wire.borrow_mut();
+        if let Poll::Ready(came) = wire.poll_head(cx, head) {
+            return Poll::Ready(Ok(came));
+        }
+        if !wire.is_at_rest() {
+            let limit = || Alarm::after(connection.worker().settings().limits.header_timeout);
+            return patience.get_or_insert_with(limit).poll(cx).map(|()| Err(late(&wire)));
+        }
+        let parks = connection.worker().roster.wants_parked(&connection.seat);
+        if parks { Poll::Ready(Err(End::Idle)) } else { Poll::Pending }
+    });
+    match came.await {
+        Ok(Came::Request) => None,
+        Ok(Came::End | Came::Cut) => Some(End::Closed),
+        Ok(Came::Refused(violation)) => Some(End::Refused(refusal(violation))),
+        Err(end) => Some(end),
+    }
+}
+
+/// The end of a connection of which nothing, or too little, has come for too long.
+fn late(wire: &Wire) -> End {
+    if wire.is_between_requests() {
+        return End::Closed;
+    }
+    metrics::refused("head_timeout");
+    metrics::slow_client("request_head");
+    End::Refused(Failure::new(Stage::Read, Cause::HeadTimeout))
+}
+
+/// Answers the request of which `head` was read; what the connection has come to where no other may follow.
+async fn answer_request(connection: &Rc<Connection>, wire: &Shared, head: &mut RequestHead) -> Option<End> {
+    connection.answers(true);
+    let terms = terms(head);
+    let served = {
+        let mut service = pin!(service::serve(connection, wire, head));
+        poll_fn(|cx| {
+            if let Poll::Ready(reply) = service.as_mut().poll(cx) {
+                return Poll::Ready(Some(reply));
+            }
+            let mut wire = wire.borrow_mut();
+            wire.poll_early(cx);
+            wire.poll_gone(cx).map(|()| None)
+        })
+        .await
+    };
+    match served {
+        Some(reply) => send(connection, wire, reply, terms).await,
+        None => Some(End::Closed),
+    }
+}
+
+/// Sends an answer; what the connection has come to where no request may follow.
+async fn send(connection: &Connection, wire: &Shared, reply: Reply, mut terms: Terms) -> Option<End> {
+    let Reply { mut head, body, last, tunnel } = reply;
+    let unread = {
+        let mut wire = wire.borrow_mut();
+        let unread = !wire.has_whole_request();
+        terms.last |= last || unread || connection.worker().ends_connections();
+        wire.begin_answer(&mut head, body, terms);
+        unread
+    };
+    let sent = poll_fn(|cx| {
+        let mut wire = wire.borrow_mut();
+        let sent = wire.poll_answer(cx);
+        if sent.is_pending() { wire.poll_gone(cx).map(|()| Sent::Gone) } else { sent }
+    });
+    let sent = sent.await;
+    let wire = wire.borrow();
+    match (sent, tunnel) {
+        (Sent::Whole, Some(tunnel)) => Some(End::Switched(tunnel)),
+        (Sent::Whole, None) if unread || (wire.is_last() && !wire.is_between_requests()) => Some(End::Unread),
+        (Sent::Whole, None) => wire.is_last().then_some(End::Closed),
+        // An orderly end would say that it is complete (RFC 9112, 8), also to a client that only seems to have gone.
+        (Sent::Broke | Sent::Gone, _) if wire.delimits() => Some(End::Reset),
+        (Sent::Broke | Sent::Gone, _) => Some(End::Closed),
+        (Sent::Slow, _) => {
+            connection.slow.set(true);
+            metrics::slow_client("response");
+            Some(End::Reset)
+        }
+    }
+}
+
+/// What of a request decides on the framing of its answer, and on what follows it.
+fn terms(head: &RequestHead) -> Terms {
+    let http10 = head.version == Version::HTTP_10;
+    let connection = |option: &[u8]| hop::has_token(&head.fields, names::CONNECTION, option);
+    Terms {
+        http10,
+        bodiless: head.method == Method::HEAD,
+        trailers: hop::has_token(&head.fields, names::TE, b"trailers"),
+        // RFC 9112, 9.3.
+        last: connection(b"close") || (http10 && !connection(b"keep-alive")),
+    }
+}
+
+/// Has the client read the last thing that is said to it.
+async fn tell(stream: &mut Stream, words: &[u8]) {
+    // ignored: a client that does not take the answer is gone, or will be cut.
+    let _ = timeout(LINGER, stream.write_all(words)).await;
 }

@@ -70,7 +70,7 @@ pub(crate) struct Worker {
     reader: RefCell<CachedReader>,
     /// When it was last said that an app cannot be served.
     complained: Cell<Option<Instant>>,
-    settings: RefCell<Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>>,
+    settings: RefCell<OwnSettings>,
 }
 
 /// What a worker is made of.
@@ -109,7 +109,7 @@ impl Worker {
             none_open: Notify::new(),
             reader: RefCell::new(parts.reader),
             complained: Cell::new(None),
-            settings: RefCell::new(Cache::new(parts.settings)),
+            settings: RefCell::new(OwnSettings::new(parts.settings)),
         })
     }
 
@@ -145,8 +145,8 @@ impl Worker {
     }
 
     /// The settings now. A request asks once.
-    pub(crate) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(self.settings.borrow_mut().load())
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        self.settings.borrow_mut().load()
     }
 
     /// Connections this worker holds, tunnels included.
@@ -197,6 +197,32 @@ impl Worker {
     }
 }
 
+/// The settings, with a copy for this worker alone. Who has them is counted for each request: in memory that all workers
+/// count in, each would wait for the others.
+#[derive(Debug)]
+struct OwnSettings {
+    newest: Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>,
+    /// What `own` is a copy of.
+    copied: Arc<Settings>,
+    own: Rc<Settings>,
+}
+
+impl OwnSettings {
+    fn new(settings: Arc<ArcSwap<Settings>>) -> Self {
+        let copied = settings.load_full();
+        Self { newest: Cache::new(settings), own: Rc::new(Settings::clone(&copied)), copied }
+    }
+
+    fn load(&mut self) -> Rc<Settings> {
+        let newest = self.newest.load();
+        if !Arc::ptr_eq(newest, &self.copied) {
+            self.copied = Arc::clone(newest);
+            self.own = Rc::new(Settings::clone(newest));
+        }
+        Rc::clone(&self.own)
+    }
+}
+
 /// One listener as a worker sees it.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -205,4 +231,27 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) metrics: ListenerMetrics,
     pub(crate) connections: Arc<Connections>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const CONFIG: &str = "state_dir = \"/nonexistent\"\n[gateway]\nname = \"edge\"\n[[listener]]\nname = \"web\"\n\
+                          address = \"127.0.0.1:0\"\n[orchestrator]\nkind = \"http\"\nurl = \"http://127.0.0.1:1\"\n";
+
+    #[test]
+    fn a_request_keeps_the_settings_it_began_with_and_the_next_has_the_newest() {
+        let config = Config::parse(std::path::Path::new("test.toml"), CONFIG, std::iter::empty());
+        let first = Settings::from(&config.unwrap().config);
+        let second = Settings { warm_connections: first.warm_connections + 1, ..first.clone() };
+        let cell = Arc::new(ArcSwap::from_pointee(first.clone()));
+        let mut settings = OwnSettings::new(Arc::clone(&cell));
+        let held = settings.load();
+        assert!(Rc::ptr_eq(&held, &settings.load()), "one copy for all requests");
+        cell.store(Arc::new(second.clone()));
+        assert_eq!(settings.load().warm_connections, second.warm_connections);
+        assert_eq!(held.warm_connections, first.warm_connections);
+    }
 }

@@ -11,8 +11,10 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{StatusCode, Version};
 use tokio::time::{Sleep, sleep};
+
+use crate::message::{Fields, names};
 
 /// How long an upstream is waited for before the body is sent without its word. Many servers never send a 100, and
 /// RFC 9110 forbids to wait for ever; curl waits as long (CURLOPT_EXPECT_100_TIMEOUT_MS).
@@ -32,15 +34,15 @@ pub(crate) enum Expectation {
 impl Expectation {
     /// Reads it from a request's head. HTTP/1.0 knows of none: there the field is taken out, as the upstream is spoken
     /// to in HTTP/1.1.
-    pub(crate) fn take(headers: &mut HeaderMap, version: Version) -> Self {
+    pub(crate) fn take(fields: &mut Fields, version: Version) -> Self {
         if version < Version::HTTP_11 {
-            headers.remove(header::EXPECT);
+            fields.remove(names::EXPECT);
             return Self::None;
         }
-        let mut all = headers.get_all(header::EXPECT).iter();
+        let mut all = fields.all(names::EXPECT);
         match (all.next(), all.next()) {
             (None, _) => Self::None,
-            (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Self::Continue,
+            (Some(one), None) if one.eq_ignore_ascii_case(b"100-continue") => Self::Continue,
             _ => Self::Unknown,
         }
     }
@@ -94,12 +96,9 @@ mod tests {
 
     #[test]
     fn only_one_expectation_is_known() {
-        let taken = |values: &[&'static str], version| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(header::EXPECT, http::HeaderValue::from_static(value));
-            }
-            (Expectation::take(&mut headers, version), headers.len())
+        let taken = |values: &[&str], version| {
+            let mut fields = values.iter().map(|value| ("expect", *value)).collect();
+            (Expectation::take(&mut fields, version), fields.len())
         };
         assert_eq!(taken(&[], Version::HTTP_11), (Expectation::None, 0));
         assert_eq!(taken(&["100-Continue"], Version::HTTP_11), (Expectation::Continue, 1));

@@ -7,6 +7,7 @@ use super::{
     attempt::{Answer, Attempt, Lost},
     context::Worker,
     failure::{Cause, Failure, Stage},
+    http1::Shared,
     metrics::RetryOutcome,
     outgoing::Outgoing,
     record::Record,
@@ -24,6 +25,8 @@ pub(crate) struct Job<'a> {
     pub(crate) route: &'a Route,
     pub(crate) upstream: &'a Upstream,
     pub(crate) upload: &'a Upload,
+    /// The client's connection, for what is said before the answer.
+    pub(crate) wire: &'a Shared,
     /// For the head of the answer, further attempts included.
     pub(crate) deadline: Instant,
 }
@@ -44,13 +47,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// That of the last attempt.
-    pub(crate) async fn run(&self, outgoing: &mut Outgoing, record: &mut Record) -> Result<Answer, Failure> {
-        let outcome = self.attempts(outgoing, record).await;
-        self.worker.pool.recycle(outgoing.take_headers());
-        outcome
-    }
-
-    async fn attempts(&self, outgoing: &Outgoing, record: &mut Record) -> Result<Answer, Failure> {
+    pub(crate) async fn run(&self, outgoing: &Outgoing<'_>, record: &mut Record) -> Result<Answer, Failure> {
         let (budget, begun) = (Budget::new(&self.route.retries), Instant::from_std(record.started()));
         let mut progress = Progress { budget, failed: Vec::new(), again: false, begun };
         loop {
@@ -83,17 +80,17 @@ impl Job<'_> {
         picked.ok_or_else(|| Failure::new(Stage::Pick, Cause::NoEndpoint))
     }
 
-    async fn attempt(&self, picked: &Picked, outgoing: &Outgoing, progress: &Progress<'_>) -> Result<Answer, Lost> {
+    async fn attempt(&self, picked: &Picked, outgoing: &Outgoing<'_>, progress: &Progress<'_>) -> Result<Answer, Lost> {
         let gone = || Failure::after_sending(Stage::Forward, self.upload.fault().unwrap_or(Cause::BodyBroken));
         let body = self.upload.attempt().ok_or_else(gone)?;
         Attempt { job: self, picked, fresh: progress.again, begun: progress.begun }.make(outgoing, body).await
     }
 
     /// True when `outcome` is what the client gets; else it takes another attempt from the budget.
-    fn settles(&self, outcome: &Result<Answer, Lost>, progress: &mut Progress<'_>, outgoing: &Outgoing) -> bool {
-        let repeat = Repeat { method: &outgoing.method, body: self.upload.may_repeat() };
+    fn settles(&self, outcome: &Result<Answer, Lost>, progress: &mut Progress<'_>, outgoing: &Outgoing<'_>) -> bool {
+        let repeat = Repeat { method: outgoing.method, body: self.upload.may_repeat() };
         let verdict = match outcome {
-            Ok(answer) => progress.budget.after_answer(answer.response.status(), repeat),
+            Ok(answer) => progress.budget.after_answer(answer.head.status, repeat),
             Err(lost) if lost.stale && !progress.again => Budget::after_stale(&lost.failure, repeat),
             Err(lost) => progress.budget.after_failure(&lost.failure, repeat),
         };

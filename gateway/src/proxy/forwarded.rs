@@ -2,19 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::Version;
 
-use super::target::Target;
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-
-const HTTP: HeaderValue = HeaderValue::from_static("http");
-const HTTP_PORT: HeaderValue = HeaderValue::from_static("80");
-const VIA_11: HeaderValue = HeaderValue::from_static("1.1 holdgate");
-const VIA_10: HeaderValue = HeaderValue::from_static("1.0 holdgate");
+use super::target;
+use crate::message::{Fields, names};
 
 /// The client at the other end of a connection, told once for all its requests.
 #[derive(Clone, Debug)]
@@ -23,100 +14,93 @@ pub(crate) struct Peer {
     pub(crate) address: Option<IpAddr>,
     /// Whether what it says of others is believed.
     pub(crate) trusted: bool,
-    text: Option<HeaderValue>,
+    /// Its address as it is told.
+    text: Option<Box<str>>,
 }
 
 impl Peer {
     /// A client at `address`.
     pub(crate) fn new(address: Option<IpAddr>, trusted: bool) -> Self {
         let address = address.map(|a| a.to_canonical());
-        let text = address.and_then(|a| HeaderValue::from_str(&a.to_string()).ok());
+        let text = address.map(|a| a.to_string().into_boxed_str());
         Self { address, trusted, text }
     }
 
     /// The client a request is from: the peer, or the last address that a trusted peer names.
-    pub(crate) fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let named = || headers.get_all(&X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?.rsplit(',').next();
+    pub(crate) fn client(&self, fields: &Fields) -> Option<IpAddr> {
+        let named = || str::from_utf8(fields.all(names::X_FORWARDED_FOR).next_back()?).ok()?.rsplit(',').next();
         let said = if self.trusted { named().and_then(|text| text.trim().parse().ok()) } else { None };
         said.or(self.address)
     }
 
     /// The scheme the client used, as far as is known: a trusted peer may have ended its TLS.
-    pub(crate) fn scheme(&self, headers: &HeaderMap) -> &'static str {
-        let said = if self.trusted { headers.get(&X_FORWARDED_PROTO) } else { None };
-        if said.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https")) { "https" } else { "http" }
+    pub(crate) fn scheme(&self, fields: &Fields) -> &'static str {
+        let said = if self.trusted { fields.get(names::X_FORWARDED_PROTO) } else { None };
+        if said.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")) { "https" } else { "http" }
     }
 
     /// Writes X-Forwarded-* for the upstream. From a client that is not trusted nothing of the kind is passed on.
-    pub(crate) fn announce(&self, headers: &mut HeaderMap, target: &Target) {
-        self.set_for(headers);
+    pub(crate) fn announce(&self, fields: &mut Fields) {
+        self.set_for(fields);
         if !self.trusted {
-            headers.remove(header::FORWARDED);
+            fields.remove(names::FORWARDED);
         }
-        self.set(headers, X_FORWARDED_PROTO, || Some(HTTP));
-        self.set(headers, X_FORWARDED_HOST, || target.authority.clone());
-        self.set(headers, X_FORWARDED_PORT, || Some(port(target)));
+        self.set(fields, names::X_FORWARDED_PROTO, |fields| fields.set(names::X_FORWARDED_PROTO, "http"));
+        self.set(fields, names::X_FORWARDED_HOST, |fields| fields.set_as(names::X_FORWARDED_HOST, names::HOST));
+        self.set(fields, names::X_FORWARDED_PORT, set_port);
     }
 
-    fn set_for(&self, headers: &mut HeaderMap) {
-        let before = if self.trusted { joined(headers, &X_FORWARDED_FOR) } else { None };
-        let value = match (before, &self.text) {
-            (Some(before), Some(own)) => append(&before, own),
-            (Some(before), None) => HeaderValue::from_bytes(&before).ok(),
-            (None, own) => own.clone(),
-        };
-        put(headers, X_FORWARDED_FOR, value);
+    fn set_for(&self, fields: &mut Fields) {
+        let before = if self.trusted { joined(fields, names::X_FORWARDED_FOR) } else { None };
+        match (before, &self.text) {
+            (None, Some(own)) => fields.set(names::X_FORWARDED_FOR, own.as_bytes()),
+            (None, None) => drop(fields.remove(names::X_FORWARDED_FOR)),
+            (Some(mut all), own) => {
+                if let Some(own) = own {
+                    all.extend_from_slice(b", ");
+                    all.extend_from_slice(own.as_bytes());
+                }
+                fields.set(names::X_FORWARDED_FOR, all);
+            }
+        }
     }
 
-    fn set(&self, headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> Option<HeaderValue>) {
-        if !(self.trusted && headers.contains_key(&name)) {
-            put(headers, name, value());
+    fn set(&self, fields: &mut Fields, name: &str, set: impl FnOnce(&mut Fields)) {
+        if !(self.trusted && fields.contains(name)) {
+            set(fields);
         }
     }
 }
 
 /// Appends this gateway to `Via`, with the version that was received (RFC 9110, 7.6.3).
-pub(crate) fn append_via(headers: &mut HeaderMap, received: Version) {
-    let own = if received == Version::HTTP_10 { VIA_10 } else { VIA_11 };
-    headers.append(header::VIA, own);
+pub(crate) fn append_via(fields: &mut Fields, received: Version) {
+    fields.push(names::VIA, if received == Version::HTTP_10 { "1.0 holdgate" } else { "1.1 holdgate" });
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => drop(headers.insert(name, value)),
-        None => drop(headers.remove(name)),
+/// The port the client used: that of the host it names, else that of the scheme that is spoken here.
+fn set_port(fields: &mut Fields) {
+    match fields.get(names::HOST).and_then(target::port) {
+        Some(port) => fields.set_as_part(names::X_FORWARDED_PORT, names::HOST, port),
+        None => fields.set(names::X_FORWARDED_PORT, "80"),
     }
 }
 
-fn port(target: &Target) -> HeaderValue {
-    target.port().and_then(|p| HeaderValue::from_str(p).ok()).unwrap_or(HTTP_PORT)
-}
-
-/// All values of a list header as one list.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
-    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+/// All values of a list field as one list.
+fn joined(fields: &Fields, name: &str) -> Option<Vec<u8>> {
+    let values: Vec<&[u8]> = fields.all(name).collect();
     (!values.is_empty()).then(|| values.join(&b", "[..]))
-}
-
-fn append(before: &[u8], own: &HeaderValue) -> Option<HeaderValue> {
-    HeaderValue::from_bytes(&[before, b", ", own.as_bytes()].concat()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn announced(trusted: bool, lines: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
-        let mut request = http::Request::builder().uri("/").header("host", "shop.example:8080");
-        for (name, value) in lines {
-            request = request.header(*name, *value);
-        }
-        let (mut head, ()) = request.body(()).unwrap().into_parts();
-        let target = super::super::target::read(&head).unwrap();
-        head.headers.remove("host");
-        Peer::new(Some("::ffff:192.0.2.1".parse().unwrap()), trusted).announce(&mut head.headers, &target);
-        let mut all: Vec<_> =
-            head.headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
+    fn announced(trusted: bool, lines: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut fields: Fields = [("host", "shop.example:8080")].iter().chain(lines).copied().collect();
+        Peer::new(Some("::ffff:192.0.2.1".parse().unwrap()), trusted).announce(&mut fields);
+        fields.remove("host");
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+        let mut all: Vec<_> = fields.iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
         all.sort();
         all
     }

@@ -3,7 +3,7 @@
 //! It owns client connections from `accept` to their end, and the requests on them. It reads the table by one load for
 //! each request, and knows nothing of where tables come from: neither the orchestrator nor the disk is ever waited for.
 //!
-//! A request's way: `accept` -> `connection` (parked until there is a byte, then hyper behind the framing guard) -> `service` (admit, route) ->
+//! A request's way: `accept` -> `connection` (parked until there is a byte) -> `http1` and `framing` (a head that can be read in one way only) -> `service` (admit, route) ->
 //! `forward` (attempts) -> `attempt` (pick, place, connection, send) -> `relay` or `tunnel` -> `record`.
 //! A failure is a value (`failure`), and `answer` is where it becomes one.
 
@@ -15,14 +15,13 @@ mod connection;
 mod connections;
 mod context;
 mod departed;
-mod downstream;
 mod expect;
 mod failure;
 mod forward;
 mod forwarded;
-pub mod framing;
-pub mod guarded_io;
+mod framing;
 mod hop;
+mod http1;
 mod idle;
 mod metrics;
 mod outgoing;

@@ -1,86 +1,72 @@
 //! The head that goes to the upstream, and what an attempt makes of it.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use std::borrow::Cow;
+
+use http::{Method, Version};
 use routing_cache::model::HeaderOps;
 
 use super::{
     forwarded::{self, Peer},
     hop::{self, Hop},
-    target::Target,
     upload::Upload,
 };
-use crate::upstream::http1::Ask;
-
-const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
+use crate::message::{Fields, names};
 
 /// A request's head as the upstream is to see it.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    headers: HeaderMap,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) target: Cow<'a, str>,
+    pub(crate) fields: Fields,
 }
 
-/// What the head is made of, besides itself.
+/// What the fields are made of, besides themselves.
 pub(crate) struct Making<'a> {
-    pub(crate) target: &'a Target,
+    /// That the client speaks.
+    pub(crate) version: Version,
     pub(crate) hop: &'a Hop,
     pub(crate) peer: &'a Peer,
     pub(crate) ops: &'a HeaderOps,
     pub(crate) upload: &'a Upload,
 }
 
-impl Outgoing {
-    /// Makes it of the request's own head, whose hop-by-hop headers are gone, and the target to forward. Takes the head's
-    /// headers.
-    pub(crate) fn new(head: &mut Parts, uri: Uri, making: &Making<'_>) -> Self {
-        let mut headers = std::mem::take(&mut head.headers);
-        making.target.set_host(&mut headers);
-        frame(&mut headers, making.upload);
-        making.peer.announce(&mut headers, making.target);
-        apply(&mut headers, making.ops);
-        forwarded::append_via(&mut headers, head.version);
-        hop::announce(&mut headers, making.hop);
-        Self { method: head.method.clone(), uri, headers }
-    }
-
-    /// What every attempt asks; `informed` hears of informational answers.
-    pub(crate) fn ask<'a>(&'a self, informed: &'a dyn Fn(StatusCode)) -> Ask<'a> {
-        Ask { method: &self.method, target: &self.uri, headers: &self.headers, informed }
-    }
-
-    /// The fields, when there is no attempt to come: for their memory.
-    pub(crate) fn take_headers(&mut self) -> HeaderMap {
-        std::mem::take(&mut self.headers)
+impl Making<'_> {
+    /// Makes them of the request's own, whose hop-by-hop fields are gone and whose `Host` is the one that was asked for.
+    pub(crate) fn make(&self, fields: &mut Fields) {
+        frame(fields, self.upload);
+        self.peer.announce(fields);
+        apply(fields, self.ops);
+        forwarded::append_via(fields, self.version);
+        hop::announce(fields, self.hop);
     }
 }
 
 /// Says how the body is framed. A body without a length is chunked, also for a method that rarely has one; a body that
 /// is not there is not announced.
-fn frame(headers: &mut HeaderMap, upload: &Upload) {
+fn frame(fields: &mut Fields, upload: &Upload) {
     if upload.is_empty() {
-        headers.remove(header::EXPECT);
-    } else if !headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::TRANSFER_ENCODING, CHUNKED);
+        fields.remove(names::EXPECT);
+    } else if !fields.contains(names::CONTENT_LENGTH) {
+        fields.set(names::TRANSFER_ENCODING, "chunked");
     }
 }
 
 /// Carries out a route's header operations: remove, set, add. None of them touches what frames a message.
-pub(crate) fn apply(headers: &mut HeaderMap, ops: &HeaderOps) {
-    for name in ops.remove.iter().filter(|name| !hop::is_framing(name)) {
-        headers.remove(name);
+pub(crate) fn apply(fields: &mut Fields, ops: &HeaderOps) {
+    for name in ops.remove.iter().filter(|name| !hop::is_framing(name.as_str())) {
+        fields.remove(name.as_str());
     }
-    for (name, value) in ops.set.iter().filter(|(name, _)| !hop::is_framing(name)) {
-        headers.insert(name, value.clone());
+    for (name, value) in ops.set.iter().filter(|(name, _)| !hop::is_framing(name.as_str())) {
+        fields.set(name.as_str(), value);
     }
-    for (name, value) in ops.add.iter().filter(|(name, _)| !hop::is_framing(name)) {
-        headers.append(name, value.clone());
+    for (name, value) in ops.add.iter().filter(|(name, _)| !hop::is_framing(name.as_str())) {
+        fields.push(name.as_str(), value);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
+    use http::{HeaderName, HeaderValue, header};
 
     use super::*;
 
@@ -93,21 +79,17 @@ mod tests {
 
     #[test]
     fn operations_are_done_in_the_order_remove_set_add() {
-        let mut headers = HeaderMap::new();
-        headers.append(A, value("1"));
-        headers.append(A, value("2"));
+        let mut fields: Fields = [("a", "1"), ("a", "2")].into_iter().collect();
         let ops = HeaderOps { remove: vec![A], set: vec![(A, value("3"))], add: vec![(A, value("4"))] };
-        apply(&mut headers, &ops);
-        assert_eq!(headers.get_all(A).iter().collect::<Vec<_>>(), ["3", "4"]);
+        apply(&mut fields, &ops);
+        assert_eq!(fields, [("a", "3"), ("a", "4")].into_iter().collect());
     }
 
     #[test]
     fn operations_cannot_touch_the_framing() {
-        let mut headers = HeaderMap::new();
-        headers.append(LENGTH, value("5"));
+        let mut fields: Fields = [("content-length", "5")].into_iter().collect();
         let set = vec![(LENGTH, value("0")), (header::TRANSFER_ENCODING, value("chunked"))];
-        apply(&mut headers, &HeaderOps { remove: vec![LENGTH], set, add: vec![(LENGTH, value("7"))] });
-        assert_eq!(headers.len(), 1);
-        assert_eq!(headers[LENGTH], "5");
+        apply(&mut fields, &HeaderOps { remove: vec![LENGTH], set, add: vec![(LENGTH, value("7"))] });
+        assert_eq!(fields, [("content-length", "5")].into_iter().collect());
     }
 }

@@ -1,12 +1,12 @@
 //! A parked connection: the socket and nothing else, until there is something to read.
 //!
-//! hyper keeps 20 kB for each connection, busy or not. So a connection that is between requests is taken from it and put
-//! back at the next byte; a new one is given to it at its first. What waits is the connection's own task, whose future is
-//! small, on the registration that the socket has anyway: parking costs no system call.
+//! What serves requests is a future of some kilobytes. So a connection that is between requests loses it, and has a new one at
+//! the next byte; a new connection at its first. What waits is the connection's own task, whose future is small, on the
+//! registration that the socket has anyway: parking costs no system call.
 //!
 //! Who parks, and when a parked one is closed, is the worker's [`super::roster`]'s to say. Nothing is lost on the way:
-//! hyper asks for more only when it holds no byte it has not parsed, so a connection of which the last read, after the
-//! last answer, found nothing between two messages has nothing but its socket.
+//! a connection of which the last read, after the last answer, found nothing between two messages has nothing but its
+//! socket.
 
 use std::{
     future::poll_fn,
@@ -45,13 +45,13 @@ impl Place {
         wakes.await
     }
 
-    /// It is given to hyper.
+    /// It has something to read.
     pub(crate) fn warm(&self) {
         self.0.worker().roster.warm(&self.0.seat);
         self.0.listener().connections.unparked();
     }
 
-    /// It is taken from hyper.
+    /// Nothing is under way on it.
     pub(crate) fn park(&self) {
         self.0.worker().roster.park(&self.0.seat, Instant::now());
         self.0.listener().connections.parked();

@@ -10,11 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Method, Version, header, request::Parts};
+use http::{Method, Version};
 use routing_cache::model::{Address, App, AppId, WallTime};
 
-use super::{connection::Connection, failure::Failure, metrics, upload::Upload};
-use crate::{clock, telemetry::access::AccessRecord};
+use super::{connection::Connection, failure::Failure, metrics, target, upload::Upload};
+use crate::{
+    clock,
+    message::{RequestHead, names},
+    telemetry::access::AccessRecord,
+};
 
 /// The status of a request whose client went away before the answer's head. It is never sent. Source: nginx's access
 /// log, whose readers know it.
@@ -60,14 +64,14 @@ struct Line {
 
 impl Record {
     /// Begins the record of the request `head`.
-    pub(crate) fn begin(connection: &Rc<Connection>, head: &Parts) -> Self {
+    pub(crate) fn begin(connection: &Rc<Connection>, head: &RequestHead) -> Self {
         let worker = connection.worker();
         if !connection.is_probe() {
             worker.metrics.active.increment();
         }
         connection.answers(true);
         let logged = worker.access.enabled() && !connection.is_probe();
-        let line = logged.then(|| Box::new(Line::new(head, connection.peer.client(&head.headers))));
+        let line = logged.then(|| Box::new(Line::new(head, connection.peer.client(&head.fields))));
         Self {
             connection: Rc::clone(connection),
             started: Instant::now(),
@@ -224,13 +228,13 @@ impl Record {
 }
 
 impl Line {
-    fn new(head: &Parts, client: Option<IpAddr>) -> Self {
-        let host = head.headers.get(header::HOST).map(|h| String::from_utf8_lossy(h.as_bytes()).into_owned());
+    fn new(head: &RequestHead, client: Option<IpAddr>) -> Self {
+        let host = head.fields.get(names::HOST).map(|host| String::from_utf8_lossy(host).into_owned());
         Self {
             client,
             method: head.method.clone(),
             host: host.unwrap_or_default(),
-            path: head.uri.path_and_query().map_or_else(|| head.uri.to_string(), |path| path.as_str().to_owned()),
+            path: target::path_and_query(&head.target).to_owned(),
             protocol: if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
             app: None,
             route: None,

@@ -2,27 +2,31 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderValue, Uri, uri::PathAndQuery};
 use routing_cache::{
     model::{PathMatch, PathRewrite, Redirect},
     table::NormalPath,
 };
 
-use super::target::Target;
+use super::target::{self, Target};
+use crate::message::{Fields, names, text::value_length};
 
 /// The target to forward: as it came, or with the path that `rewrite` makes of it; the query stays.
 ///
 /// `None` when the rewritten path cannot be sent.
-pub(crate) fn forwarded(target: &Target, rewrite: Option<&PathRewrite>, matched: &Matched<'_>) -> Option<Uri> {
+pub(crate) fn forwarded<'a>(
+    target: Target<'a>,
+    rewrite: Option<&'a PathRewrite>,
+    matched: &Matched<'_>,
+) -> Option<Cow<'a, str>> {
     let Some(rewrite) = rewrite.filter(|_| !target.is_asterisk()) else {
-        return Some(Uri::from(target.path_and_query.clone()));
+        return Some(Cow::Borrowed(target.as_str()));
     };
     let path = matched.rewritten(rewrite);
-    let text = match target.path_and_query.query() {
+    let text = match target.query() {
         Some(query) => Cow::Owned(format!("{path}?{query}")),
         None => path,
     };
-    PathAndQuery::try_from(text.as_ref()).ok().map(Uri::from)
+    Target::of(&text).is_some().then_some(text)
 }
 
 /// A path with what of the route it matched.
@@ -61,27 +65,32 @@ fn join(prefix: &str, rest: &str) -> String {
     }
 }
 
-/// The `Location` of a redirect; `None` when it cannot be written, or the request names no host. `scheme` is the
-/// client's.
-pub(crate) fn location(
-    redirect: &Redirect,
-    target: &Target,
-    matched: &Matched<'_>,
-    scheme: &str,
-) -> Option<HeaderValue> {
+/// Where a request came to be redirected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    /// What was asked for.
+    pub(crate) target: Target<'a>,
+    /// By which scheme.
+    pub(crate) scheme: &'a str,
+    /// The host is among them.
+    pub(crate) fields: &'a Fields,
+}
+
+/// The `Location` of a redirect; `None` when it cannot be written, or the request names no host.
+pub(crate) fn location(redirect: &Redirect, matched: &Matched<'_>, asked: Origin<'_>) -> Option<String> {
     let path = match &redirect.path {
         Some(rewrite) => matched.rewritten(rewrite),
-        None => Cow::Borrowed(target.path_and_query.path()),
+        None => Cow::Borrowed(asked.target.raw_path()),
     };
-    let query = target.path_and_query.query().filter(|_| redirect.keep_query);
+    let query = asked.target.query().filter(|_| redirect.keep_query);
     let query = query.map_or_else(String::new, |q| format!("?{q}"));
     let text = if is_relative(redirect) {
         // Two slashes would be read as the start of a host, and browsers take a backslash for a slash.
         format!("/{}{query}", path.trim_start_matches(['/', '\\']))
     } else {
-        format!("{}{path}{query}", origin(redirect, target, scheme)?)
+        format!("{}{path}{query}", origin(redirect, asked)?)
     };
-    HeaderValue::from_str(&text).ok()
+    (value_length(text.as_bytes()) == text.len()).then_some(text)
 }
 
 /// True where only the path changes: the client's own view of scheme, host and port is then better than ours.
@@ -89,15 +98,16 @@ fn is_relative(redirect: &Redirect) -> bool {
     redirect.scheme.is_none() && redirect.host.is_none() && redirect.port.is_none() && redirect.path.is_some()
 }
 
-fn origin(redirect: &Redirect, target: &Target, scheme: &str) -> Option<String> {
-    let scheme = redirect.scheme.as_deref().unwrap_or(scheme);
-    let authority = target.authority.as_ref().and_then(|a| a.to_str().ok());
+fn origin(redirect: &Redirect, asked: Origin<'_>) -> Option<String> {
+    let scheme = redirect.scheme.as_deref().unwrap_or(asked.scheme);
+    let authority = asked.fields.get_str(names::HOST);
     let host = match redirect.host.as_deref() {
         Some(host) => host,
         None => without_port(authority?),
     };
     // The port the client used goes along only where it still fits: same scheme, no port of the redirect's own.
-    let kept = target.port().filter(|_| redirect.scheme.is_none()).and_then(|p| p.parse().ok());
+    let named = authority.and_then(|authority| authority.get(target::port(authority.as_bytes())?));
+    let kept = named.filter(|_| redirect.scheme.is_none()).and_then(|p| p.parse().ok());
     let port = redirect.port.or(kept).filter(|&port| default_port(scheme) != Some(port));
     Some(port.map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
 }

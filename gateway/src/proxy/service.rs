@@ -1,27 +1,26 @@
 //! One request, from its head to its answer's head: admit, route, forward; and the one place where a failure is answered.
 
-use std::{convert::Infallible, rc::Rc, sync::Arc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
-use http_body::Body;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use http::{Method, Version};
 use routing_cache::model::{Action, App, PathRewrite, Redirect, Route, WeightedUpstream};
 use tokio::time::Instant;
 
 use super::{
     answer::{self, Form},
-    attempt::Answer,
+    attempt::{Answer, Held},
     body::ResponseBody,
     connection::Connection,
     expect::Expectation,
     failure::{Cause, Failure, Stage},
     forward::Job,
     hop::{self, Hop},
+    http1::Shared,
     outgoing::{self, Making, Outgoing},
     pace::Rate,
     record::Record,
     relay,
-    rewrite::{self, Matched},
+    rewrite::{self, Matched, Origin},
     route,
     settings::{IDLE_TIMEOUT, Settings},
     shed,
@@ -29,150 +28,175 @@ use super::{
     tunnel::Tunnel,
     upload::{Upload, UploadLimits},
 };
+use crate::message::{Fields, RequestHead, ResponseHead, names};
 
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// What a request is answered with.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: ResponseBody,
+    /// The connection is to end with it, whatever the client has asked for.
+    pub(crate) last: bool,
+    /// The connection stops being HTTP with it.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
+}
+
+impl From<(ResponseHead, ResponseBody)> for Reply {
+    fn from((head, body): (ResponseHead, ResponseBody)) -> Self {
+        Self { head, body, last: false, tunnel: None }
+    }
+}
 
 /// Answers one request. It never fails: what goes wrong is an answer.
-pub(crate) async fn serve(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    if let Some(refusal) = shed::refusal(&connection, &request) {
-        return Ok(refusal);
+///
+/// `head` is the connection's memory: after it only its capacity is worth anything.
+pub(crate) async fn serve(connection: &Rc<Connection>, wire: &Shared, head: &mut RequestHead) -> Reply {
+    if let Some(refusal) = shed::refusal(connection, &head.method) {
+        return refusal;
     }
-    let (mut head, incoming) = request.into_parts();
-    let mut record = Record::begin(&connection, &head);
-    let (accept, bodiless) = (head.headers.get(header::ACCEPT).cloned(), head.method == Method::HEAD);
-    let mut exchange = Exchange::new(connection, &mut head, incoming);
+    let mut record = Record::begin(connection, head);
+    let bodiless = head.method == Method::HEAD;
+    // Only its place: what it says is looked at where an answer is ours, and a route may take it out before.
+    let accept = head.fields.remember(names::ACCEPT);
+    let exchange = Exchange::new(connection, wire, head);
     record.uploads(&exchange.upload);
-    let outcome = exchange.run(&mut head, &mut record).await.unwrap_or_else(|failure| {
+    let outcome = exchange.run(head, &mut record).await.unwrap_or_else(|failure| {
         record.failed(&failure);
-        let pages = exchange.app.as_ref().map(|app| &app.spec.error_pages);
-        Outcome::Answer(answer::to_failure(&failure, Form::accepted(accept.as_ref()), pages))
+        let pages = exchange.app.get().map(|app| &app.spec.error_pages);
+        let form = Form::accepted(accept.map(|accept| head.fields.recall(accept)));
+        Outcome::Answer(answer::to_failure(&failure, form, pages))
     });
-    Ok(exchange.end(outcome, record, bodiless))
+    exchange.end(outcome, record, bodiless)
 }
 
 /// What becomes of a request.
 enum Outcome {
     /// An answer, ours or the upstream's.
-    Answer(Response<ResponseBody>),
+    Answer(Reply),
     /// The connection stops being HTTP with this answer.
-    Switch(Response<ResponseBody>, Box<Tunnel>),
+    Switch(Reply, Held, Duration),
 }
 
 /// A request that is being answered.
-struct Exchange {
-    connection: Rc<Connection>,
-    settings: Arc<Settings>,
+struct Exchange<'a> {
+    connection: &'a Rc<Connection>,
+    wire: &'a Shared,
+    settings: Rc<Settings>,
     upload: Upload,
     hop: Hop,
-    upgrade: Option<OnUpgrade>,
     expectation: Expectation,
     version: Version,
-    app: Option<Arc<App>>,
+    /// Once it was found.
+    app: OnceCell<Arc<App>>,
 }
 
 /// The route a request takes, with what led there.
 struct Routed<'a> {
     app: &'a App,
     route: &'a Route,
-    target: &'a Target,
+    target: Target<'a>,
     matched: Matched<'a>,
 }
 
-impl Exchange {
-    fn new(connection: Rc<Connection>, head: &mut Parts, incoming: Incoming) -> Self {
+impl<'a> Exchange<'a> {
+    fn new(connection: &'a Rc<Connection>, wire: &'a Shared, head: &mut RequestHead) -> Self {
         let settings = connection.worker().settings();
-        let hop = hop::strip_request(&mut head.headers, head.version);
-        let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| hop.upgrade.is_some());
-        let expectation = Expectation::take(&mut head.headers, head.version);
+        let hop = hop::strip_request(&mut head.fields, head.version);
+        let expectation = Expectation::take(&mut head.fields, head.version);
         let limits = &settings.limits;
         let rate = Rate::new(limits.min_request_bytes_per_second, limits.min_rate_window);
         let limits = UploadLimits { bytes: limits.request_body_bytes, rate };
-        let upload = Upload::new(incoming, limits, expectation == Expectation::Continue);
-        Self { connection, settings, upload, hop, upgrade, expectation, version: head.version, app: None }
+        let upload = Upload::of(wire, limits, expectation == Expectation::Continue);
+        let (version, app) = (head.version, OnceCell::new());
+        Self { connection, wire, settings, upload, hop, expectation, version, app }
     }
 
-    /// Admits and routes the request, and does what the route says.
-    async fn run(&mut self, head: &mut Parts, record: &mut Record) -> Result<Outcome, Failure> {
-        let target = target::read(head)?;
+    /// Admits and routes the request, and does what the route says. The fields are back in `head` when it fails.
+    async fn run(&self, head: &mut RequestHead, record: &mut Record) -> Result<Outcome, Failure> {
+        let RequestHead { method, target, version, fields } = head;
+        let target = target::read(method, *version, target, fields)?;
         let path = target.path()?;
         if self.connection.is_probe() {
             return Ok(Outcome::Answer(route::probed(self.connection.worker())));
         }
-        self.admit(head)?;
-        let app = route::find_app(self.connection.worker(), &target)?;
-        self.app = Some(Arc::clone(&app));
-        let route = route::find_route(&app, &path, head)?;
-        record.routed(&app, route.name.as_ref());
+        self.admit(fields)?;
+        let app = route::find_app(self.connection.worker(), fields)?;
+        let app = self.app.get_or_init(|| app);
+        let route = route::find_route(app, &path, method, fields)?;
+        record.routed(app, route.name.as_ref());
         let matched = Matched { path: &path, route: &route.matches.path };
-        let routed = Routed { app: &app, route, target: &target, matched };
-        if hop::count_down(&head.method, &mut head.headers).is_break() {
+        let routed = Routed { app, route, target, matched };
+        if hop::count_down(method, fields).is_break() {
             return Ok(Outcome::Answer(answer::options()));
         }
         match &route.action {
-            Action::Redirect(redirect) => self.redirect(redirect, &routed, head).map(Outcome::Answer),
+            Action::Redirect(redirect) => self.redirect(redirect, &routed, fields).map(Outcome::Answer),
             Action::Forward { to, rewrite } => {
-                let mut outgoing = self.outgoing(head, &routed, rewrite.as_ref())?;
-                self.forward(&routed, to, &mut outgoing, record).await
+                let outgoing = self.outgoing(method, fields, &routed, rewrite.as_ref())?;
+                let outcome = self.forward(&routed, to, &outgoing, record).await;
+                match &outcome {
+                    Ok(_) => self.connection.worker().pool.recycle(outgoing.fields),
+                    Err(_) => *fields = outgoing.fields,
+                }
+                outcome
             }
         }
     }
 
     /// Refuses at once an expectation that cannot be met, and a body that says itself that it is too large.
-    fn admit(&self, head: &Parts) -> Result<(), Failure> {
+    fn admit(&self, fields: &Fields) -> Result<(), Failure> {
         if self.expectation == Expectation::Unknown {
             return Err(Failure::new(Stage::Admit, Cause::ExpectationFailed));
         }
         let limit = self.settings.limits.request_body_bytes;
-        let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if limit > 0 && length.is_some_and(|length| length > limit) {
+        if limit == 0 || self.upload.is_empty() {
+            return Ok(());
+        }
+        let length = fields.get_str(names::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limit) {
             return Err(Failure::new(Stage::Admit, Cause::BodyTooLarge));
         }
         Ok(())
     }
 
-    fn redirect(
-        &self,
-        redirect: &Redirect,
-        routed: &Routed<'_>,
-        head: &Parts,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let scheme = self.connection.peer.scheme(&head.headers);
-        let location = rewrite::location(redirect, routed.target, &routed.matched, scheme)
+    fn redirect(&self, redirect: &Redirect, routed: &Routed<'_>, fields: &Fields) -> Result<Reply, Failure> {
+        let asked = Origin { target: routed.target, scheme: self.connection.peer.scheme(fields), fields };
+        let location = rewrite::location(redirect, &routed.matched, asked)
             .ok_or_else(|| Failure::new(Stage::Route, Cause::BadRequest).because("the path cannot be redirected"))?;
-        let mut response = answer::redirect(redirect.status.code(), location);
-        outgoing::apply(response.headers_mut(), &routed.route.response_headers);
-        Ok(response)
+        let mut reply = answer::redirect(redirect.status.code(), &location);
+        outgoing::apply(&mut reply.head.fields, &routed.route.response_headers);
+        Ok(reply)
     }
 
-    fn outgoing(
+    /// What goes to the upstream. Takes the fields.
+    fn outgoing<'r>(
         &self,
-        head: &mut Parts,
-        routed: &Routed<'_>,
-        rewrite: Option<&PathRewrite>,
-    ) -> Result<Outgoing, Failure> {
-        let uri = rewrite::forwarded(routed.target, rewrite, &routed.matched)
+        method: &'r Method,
+        fields: &mut Fields,
+        routed: &Routed<'r>,
+        rewrite: Option<&'r PathRewrite>,
+    ) -> Result<Outgoing<'r>, Failure> {
+        let target = rewrite::forwarded(routed.target, rewrite, &routed.matched)
             .ok_or_else(|| Failure::new(Stage::Route, Cause::BadRequest).because("the path cannot be rewritten"))?;
         let making = Making {
-            target: routed.target,
+            version: self.version,
             hop: &self.hop,
             peer: &self.connection.peer,
             ops: &routed.route.request_headers,
             upload: &self.upload,
         };
-        Ok(Outgoing::new(head, uri, &making))
+        making.make(fields);
+        Ok(Outgoing { method, target, fields: std::mem::take(fields) })
     }
 
     async fn forward(
-        &mut self,
+        &self,
         routed: &Routed<'_>,
         to: &[WeightedUpstream],
-        outgoing: &mut Outgoing,
+        outgoing: &Outgoing<'_>,
         record: &mut Record,
     ) -> Result<Outcome, Failure> {
-        let worker = Rc::clone(self.connection.worker());
+        let worker = self.connection.worker();
         let chosen = worker.balancer.borrow_mut().pick_route(to);
         let upstream = chosen.and_then(|to| routed.app.spec.upstreams.get(to.upstream));
         let upstream = upstream.ok_or_else(|| Failure::new(Stage::Pick, Cause::Internal))?;
@@ -183,12 +207,13 @@ impl Exchange {
             return Err(Failure::new(Stage::Admit, cause));
         }
         let job = Job {
-            worker: &worker,
+            worker,
             settings: &self.settings,
             app: routed.app,
             route: routed.route,
             upstream,
             upload: &self.upload,
+            wire: self.wire,
             deadline: Instant::from_std(record.started()) + limit,
         };
         let answer = job.run(outgoing, record).await?;
@@ -197,48 +222,33 @@ impl Exchange {
     }
 
     /// Passes an answer on: as a tunnel where the upstream switches protocols as the client has asked.
-    fn pass(&mut self, answer: Answer, route: &Route) -> Result<Outcome, Failure> {
+    fn pass(&self, answer: Answer, route: &Route) -> Result<Outcome, Failure> {
         let idle = route.timeouts.idle.unwrap_or(IDLE_TIMEOUT);
         if !relay::switches(&answer) {
             return relay::relay(answer, &route.response_headers, idle).map(Outcome::Answer);
         }
-        let not_asked = || Failure::after_sending(Stage::Upgrade, Cause::BadUpgrade);
-        let client = self.upgrade.take().ok_or_else(not_asked)?;
-        let (response, held) = relay::switching(answer, &route.response_headers);
-        let connection = Rc::clone(&self.connection);
-        Ok(Outcome::Switch(response, Box::new(Tunnel { connection, client, held, idle })))
+        if self.hop.upgrade.is_none() {
+            return Err(Failure::after_sending(Stage::Upgrade, Cause::BadUpgrade));
+        }
+        let (reply, held) = relay::switching(answer, &route.response_headers);
+        Ok(Outcome::Switch(reply, held, idle))
     }
 
-    /// True for an answer whose end is the connection's: HTTP/1.0 knows no chunks, and hyper would promise it
-    /// `keep-alive` all the same.
-    fn ends_with_connection(&self, response: &Response<ResponseBody>) -> bool {
-        self.version == Version::HTTP_10 && response.body().size_hint().exact().is_none()
-    }
-
-    /// Gives the answer what the connection needs it to say, and the record to whoever is responsible for it from now.
-    fn end(self, outcome: Outcome, mut record: Record, bodiless: bool) -> Response<ResponseBody> {
-        let mut response = match outcome {
-            Outcome::Answer(response) => response,
-            Outcome::Switch(response, tunnel) => {
-                record.status(response.status().as_u16());
-                tunnel.start(record);
-                return response;
+    /// Gives the record to whoever is responsible for it from now.
+    fn end(self, outcome: Outcome, mut record: Record, bodiless: bool) -> Reply {
+        match outcome {
+            Outcome::Answer(mut reply) => {
+                record.status(reply.head.status.as_u16());
+                if bodiless {
+                    reply.body.clear();
+                }
+                reply.body.attach(record);
+                reply
             }
-        };
-        record.status(response.status().as_u16());
-        if !self.upload.is_complete() {
-            self.connection.leaves_unread();
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-        } else if self.ends_with_connection(&response) {
-            self.connection.ends_the_answer();
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-        } else if self.connection.worker().ends_connections() {
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
+            Outcome::Switch(reply, held, idle) => {
+                record.status(reply.head.status.as_u16());
+                Reply { tunnel: Some(Box::new(Tunnel { held, idle, record })), ..reply }
+            }
         }
-        if bodiless {
-            response.body_mut().clear();
-        }
-        response.body_mut().attach(record);
-        response
     }
 }

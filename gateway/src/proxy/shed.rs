@@ -8,20 +8,21 @@
 use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    answer::PROXY_STATUS,
     body::ResponseBody,
     connection::Connection,
     context::{Listener, Worker},
     failure::Cause,
     metrics,
+    service::Reply,
 };
-use crate::net::{stream::Stream, wheel::within};
+use crate::{
+    message::{ResponseHead, names},
+    net::{stream::Stream, wheel::within},
+};
 
 /// The body of the answer.
 const WORDS: &str = "503 Service Unavailable: the gateway is overloaded\n";
@@ -49,7 +50,7 @@ const PLACES: usize = 1000;
 const MOST_CLOSED: usize = 32;
 
 /// The answer to a request that is not served; `None`: it is to be.
-pub(crate) fn refusal(connection: &Connection, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
+pub(crate) fn refusal(connection: &Connection, method: &Method) -> Option<Reply> {
     let standing = connection.worker().overload.standing();
     if !standing.refuses_requests() || connection.is_probe() {
         return None;
@@ -57,28 +58,21 @@ pub(crate) fn refusal(connection: &Connection, request: &Request<Incoming>) -> O
     metrics::shed(standing.reason.as_str());
     metrics::own_answer(Cause::Overloaded.row().error);
     connection.listener().metrics.request(StatusCode::SERVICE_UNAVAILABLE.as_u16());
-    if request.body().is_end_stream() {
-        connection.answers(false);
-    } else {
-        connection.leaves_unread();
-    }
-    Some(answer(request.method() == http::Method::HEAD))
+    connection.answers(false);
+    Some(answer(*method == Method::HEAD))
 }
 
-fn answer(bodiless: bool) -> Response<ResponseBody> {
+fn answer(bodiless: bool) -> Reply {
     let body = if bodiless { ResponseBody::empty() } else { ResponseBody::full(Bytes::from_static(WORDS.as_bytes())) };
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let fields = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::CONTENT_LENGTH, "51"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::RETRY_AFTER, RETRY_AFTER),
-        (PROXY_STATUS, STATUS),
-        (header::CONNECTION, "close"),
-    ];
-    response.headers_mut().extend(fields.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    response
+    let mut head = ResponseHead::new(StatusCode::SERVICE_UNAVAILABLE);
+    head.fields.extend([
+        (names::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (names::CONTENT_LENGTH, "51"),
+        (names::CACHE_CONTROL, "no-store"),
+        (names::RETRY_AFTER, RETRY_AFTER),
+        (names::PROXY_STATUS, STATUS),
+    ]);
+    Reply { last: true, ..(head, body).into() }
 }
 
 /// True when a new connection may be served; where there is no place for it, idle ones are closed, the oldest first.
@@ -173,12 +167,13 @@ mod tests {
         said.sort_unstable();
         assert_eq!(said, lines);
         assert_eq!((row.status.as_u16(), row.retry_after), (503, RETRY_AFTER.parse().ok()));
-        let response = answer(false);
-        for (name, value) in response.headers() {
-            let line = format!("{name}: {}", value.to_str().unwrap());
+        let fields = answer(false).head.fields;
+        for (name, value) in fields.iter() {
+            let line = format!("{name}: {}", str::from_utf8(value).unwrap());
             assert!(ANSWER.contains(&format!("\r\n{line}\r\n")), "{line}");
         }
-        assert_eq!(response.headers().len() + 3, said.len());
+        // The start, the empty line, the body, and the end that every connection's last answer announces.
+        assert_eq!(fields.len() + 4, said.len());
         assert!(ANSWER.ends_with(WORDS) && WORDS.len() == 51);
     }
 }

@@ -10,43 +10,34 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::upgrade::OnUpgrade;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
-use super::{attempt::Held, connection::Connection, downstream::Downstream, record::Record};
+use super::{attempt::Held, connection::Connection, record::Record};
 use crate::net::stream::Stream;
 
-/// How long the client's connection may take to come out of hyper: the 101 has to be written to it.
-const HANDOVER: Duration = Duration::from_secs(10);
-
-/// The two connections of an upgrade that both sides have agreed to.
+/// What an upgrade that both sides have agreed to leads to, once the client has been told.
+#[derive(Debug)]
 pub(crate) struct Tunnel {
-    pub(crate) connection: Rc<Connection>,
-    pub(crate) client: OnUpgrade,
     pub(crate) held: Held,
     pub(crate) idle: Duration,
+    pub(crate) record: Record,
 }
 
 /// One end, with what was already read of it.
-type End = (Stream, Bytes);
+pub(crate) type End = (Stream, Bytes);
 
 impl Tunnel {
-    /// Begins as soon as the 101 has been written; ends by itself, or with the worker at the end of a drain. The
-    /// connection counts as open until then.
-    pub(crate) fn start(self, record: Record) {
-        tokio::task::spawn_local(self.run(record));
+    /// Begins with the client's end; ends by itself, or with the worker at the end of a drain. The connection counts as open
+    /// until then.
+    pub(crate) fn start(self, connection: &Rc<Connection>, client: End) {
+        tokio::task::spawn_local(self.run(Open::new(connection), client));
     }
 
-    async fn run(self, mut record: Record) {
-        let gauge = Open::new(&self.connection);
-        let Self { client, held, idle, connection } = self;
-        connection.pass_through();
-        let Ok(Some(client)) = timeout(HANDOVER, hand_over(client)).await else {
-            return record.broke("http_upgrade_failed");
-        };
+    async fn run(self, gauge: Open, client: End) {
+        let Self { held, idle, mut record } = self;
         let Some((upstream, place)) = held.into_stream() else {
             return record.broke("http_upgrade_failed");
         };
@@ -74,12 +65,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.worker().metrics.upgrades.decrement(1.0);
     }
-}
-
-/// Takes the client's connection out of hyper.
-async fn hand_over(client: OnUpgrade) -> Option<End> {
-    let client = client.await.ok()?.downcast::<Downstream>().ok()?;
-    Some((client.io.into_stream(), client.read_buf))
 }
 
 async fn pump(client: End, upstream: End, idle: Duration, record: &mut Record) -> io::Result<()> {

@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
@@ -14,11 +15,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{
     expect::Gate,
     failure::Cause,
+    http1::{ClientBody, Shared},
     metrics,
     pace::{Pace, Rate},
 };
@@ -41,7 +42,7 @@ struct State {
     /// Nothing follows what is early.
     ended: bool,
     /// What is still to come; gone once nobody wants it any more.
-    rest: Option<Incoming>,
+    rest: Option<ClientBody>,
     /// Some of `rest` was handed on and is gone: there is no other attempt after that.
     spent: bool,
     attempt: u32,
@@ -75,17 +76,20 @@ pub(crate) enum UploadError {
 }
 
 impl Upload {
-    /// The body `incoming`, held back if the client `waits` for a 100.
-    pub(crate) fn new(incoming: Incoming, limits: UploadLimits, waits: bool) -> Self {
-        if incoming.is_end_stream() {
+    /// The body of the request whose head came last over `wire`, held back if the client `waits` for a 100.
+    pub(crate) fn of(wire: &Shared, limits: UploadLimits, waits: bool) -> Self {
+        if wire.borrow().has_whole_request() {
             return Self(None);
+        }
+        if waits {
+            wire.borrow_mut().owe_continue();
         }
         Self(Some(Rc::new(RefCell::new(State {
             early: Vec::new(),
             trailers: None,
             next: 0,
             ended: false,
-            rest: Some(incoming),
+            rest: Some(ClientBody::new(wire)),
             spent: false,
             attempt: 0,
             bytes: 0,
@@ -102,20 +106,20 @@ impl Upload {
         self.0.is_none()
     }
 
-    /// Takes what of the body is already there, so that it leaves in one write with the head.
-    ///
-    /// It looks twice, with the connection's task in between, which may bring what the kernel has. It never waits for
-    /// what has not come, and does not look at all where the client waits for a 100.
+    /// Takes what of the body is already there, so that it leaves in one write with the head. It never waits for what has
+    /// not come, and does not look at all where the client waits for a 100.
     pub(crate) async fn prefetch(&self) {
         let Some(state) = &self.0 else { return };
-        for look in 0..EARLY_FRAMES {
-            if look > 0 {
-                tokio::task::yield_now().await;
+        poll_fn(|cx| {
+            let mut state = state.borrow_mut();
+            for _ in 0..EARLY_FRAMES {
+                if state.fetch(cx) {
+                    break;
+                }
             }
-            if std::future::poll_fn(|cx| Poll::Ready(state.borrow_mut().fetch(cx))).await {
-                return;
-            }
-        }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// The body for one more attempt; `None` when what was sent of it is gone.
@@ -160,11 +164,6 @@ impl Upload {
     pub(crate) fn is_awaited(&self) -> bool {
         self.0.as_ref().is_some_and(|state| state.borrow().pace.is_waiting())
     }
-
-    /// True when the client has sent all of it.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.0.as_ref().is_none_or(|state| state.borrow().is_complete())
-    }
 }
 
 impl State {
@@ -186,11 +185,6 @@ impl State {
         self.ended || self.rest.as_ref().is_some_and(Body::is_end_stream)
     }
 
-    /// The same, and nothing was wrong with it.
-    fn is_complete(&self) -> bool {
-        self.fault.is_none() && self.is_drained()
-    }
-
     fn end(&mut self) {
         if self.is_drained() {
             return;
@@ -201,7 +195,7 @@ impl State {
         }
     }
 
-    /// Takes one frame early. True when there is no use in looking again.
+    /// Takes one frame early. True when there is no use in looking for another.
     fn fetch(&mut self, cx: &mut Context<'_>) -> bool {
         if self.gate.is_some() {
             return true;
@@ -209,7 +203,7 @@ impl State {
         match self.poll_rest(cx) {
             Poll::Ready(Some(Ok(frame))) => self.keep(frame),
             Poll::Ready(_) => self.ended = true,
-            Poll::Pending => {}
+            Poll::Pending => return true,
         }
         self.ended = self.is_drained();
         self.ended
@@ -271,7 +265,7 @@ impl State {
         match Pin::new(rest).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.take(frame))),
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(self.fail(Cause::BodyBroken))),
-            // hyper's body in chunks does not know that it has ended.
+            // A body in chunks may not know before that it has ended.
             Poll::Ready(None) => {
                 self.ended = true;
                 Poll::Ready(None)

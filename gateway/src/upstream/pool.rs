@@ -20,17 +20,21 @@ use std::{
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use http::{HeaderMap, Response};
 use routing_cache::model::{Address, AppId};
 
 use super::http1::{self, AnswerBody, Ask, Fault, Shared, Spare, Wire};
-use crate::net::stream::{self, ConnectError, Stream};
+use crate::{
+    message::{Fields, ResponseHead},
+    net::stream::{self, ConnectError, Stream},
+};
 
 mod departed;
 mod meter;
+mod open;
 mod settings;
 
 use meter::Meter;
+use open::Open;
 
 pub use departed::Unchecked;
 pub use settings::{IDLE_FOR, MAX_AGE, PoolSettings};
@@ -211,9 +215,15 @@ impl<B> Pool<B> {
         self.common.meter.idle()
     }
 
+    /// The worker's store of memory.
+    #[must_use]
+    pub fn spare(&self) -> &Rc<Spare> {
+        &self.common.spare
+    }
+
     /// Keeps the memory of a request's fields, for an answer's.
-    pub fn recycle(&self, headers: HeaderMap) {
-        self.common.spare.recycle(headers);
+    pub fn recycle(&self, fields: Fields) {
+        self.common.spare.recycle(fields);
     }
 
     /// Connections there are, idle or not.
@@ -301,23 +311,6 @@ impl<B> Connection<B> {
     }
 }
 
-/// Counts a connection while it lives.
-#[derive(Debug)]
-struct Open(Rc<Common>);
-
-impl Open {
-    fn begin(common: &Rc<Common>) -> Self {
-        common.open.set(common.open.get() + 1);
-        Self(Rc::clone(common))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-    }
-}
-
 impl<B> Lease<B> {
     /// It has carried a request before: the peer may have closed it since.
     #[must_use]
@@ -386,7 +379,7 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the upstream may have seen the request.
-    pub async fn send(&mut self, ask: &Ask<'_>, body: B) -> Result<Response<AnswerBody<B>>, SendError<B>> {
+    pub async fn send(&mut self, ask: &Ask<'_>, body: B) -> Result<(ResponseHead, AnswerBody<B>), SendError<B>> {
         let answered = http1::exchange(&self.connection.wire, ask, body).await.map_err(SendError::NotSent)?;
         answered.map_err(|fault| SendError::Broken(self.broken(fault)))
     }

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{calls::Calls, desk::Desk};
-use crate::net::{io::HyperIo, timer::TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 /// Connections at once: a gateway has three. The next ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1000;
@@ -63,9 +63,9 @@ async fn connection(stream: TcpStream, calls: Arc<Calls>) {
         async move { Ok::<_, Infallible>(calls.answer(request).await) }
     });
     let served = http1::Builder::new()
-        .timer(TokioTimer)
+        .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(HyperIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection of the small orchestrator broke");

@@ -1,27 +1,19 @@
-//! A body in chunks, with its trailers.
+//! A body in chunks: what stands between its data.
 
-use super::{
-    Fault, Violation,
-    fields::{Fields, Section},
-    violation::misplaced,
-};
+use super::{Violation, violation::misplaced};
 use crate::message::text::value_length;
 
 /// The longest chunk size, in digits: 64 bits. Source: RFC 9112, 7.1 asks for care with integer overflows.
 const MAX_SIZE_DIGITS: u8 = 16;
 /// Extensions over all chunks of one body, in bytes. They mean nothing to us and cost the reader work that is not counted as
-/// body. Source: hyper stops at 16 KiB, and ours must be the lower limit for the refusal to be ours.
+/// body. Source: RFC 9112, 7.1.1 asks for a limit; half of the 16 KiB at which hyper, an app's server perhaps, stops.
 const MAX_EXTENSION_BYTES: usize = 8192;
-/// Trailers, in bytes, whatever the head's limit is. Source: hyper's limit, which it may set lower than ours for heads.
-pub(super) const MAX_TRAILER_BYTES: usize = 16 * 1024;
 
-/// A machine over one chunked body.
-#[derive(Debug)]
+/// A machine over what stands between the data of one chunked body.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Chunks {
     place: Place,
     extension_bytes: usize,
-    trailer_room: usize,
-    trailers: Fields,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,98 +30,82 @@ enum Place {
 const FIRST: Place = Place::Size { digits: 0, value: 0 };
 
 impl Chunks {
-    /// Ready for the first chunk; trailers may be `header_bytes` long.
-    pub(super) fn new(header_bytes: usize) -> Self {
-        Self {
-            place: FIRST,
-            extension_bytes: 0,
-            trailer_room: header_bytes.min(MAX_TRAILER_BYTES),
-            trailers: Fields::new(Section::Trailers),
-        }
+    /// Ready for the first chunk.
+    pub(super) fn new() -> Self {
+        Self { place: FIRST, extension_bytes: 0 }
     }
 
-    /// Takes bytes up to the end of the body. `Some`: so many were taken and the body is complete.
-    pub(super) fn consume(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
-        let mut at = 0;
-        while let Some((left, &first)) = bytes.get(at..).and_then(|left| Some((left, left.first()?))) {
-            let taken = match self.place {
-                Place::Size { digits, value } => self.size(first, digits, value),
-                Place::Extension { size } => self.extension(left, size),
-                Place::SizeEnd { size } => self.size_end(first, size),
-                Place::Data { left: missing } => Ok(self.data(left.len(), missing)),
-                Place::DataReturn => self.expect(first, b'\r', Place::DataEnd),
-                Place::DataEnd => self.expect(first, b'\n', FIRST),
-                Place::Trailers => match self.trailers(left).map_err(|fault| fault.after(at))? {
-                    Some(taken) => return Ok(Some(at + taken)),
-                    None => return Ok(None),
-                },
-            };
-            at += taken.map_err(|fault| fault.after(at))?;
-        }
-        Ok(None)
-    }
-
-    fn size(&mut self, first: u8, digits: u8, value: u64) -> Result<usize, Fault> {
-        let digit = char::from(first).to_digit(16);
-        self.place = match (first, digit) {
-            (_, Some(digit)) if digits < MAX_SIZE_DIGITS => {
-                Place::Size { digits: digits + 1, value: (value << 4) | u64::from(digit) }
+    /// Looks at bytes up to the next data, or the trailers. Says how many.
+    pub(super) fn skip(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if matches!(self.place, Place::Data { .. } | Place::Trailers) {
+                return Ok(at);
             }
-            (b'\r', _) if digits > 0 => Place::SizeEnd { size: value },
-            (b';', _) if digits > 0 => Place::Extension { size: value },
-            _ => return Err(misplaced(first, Violation::ChunkSize).at(0)),
-        };
-        Ok(1)
+            self.place = self.after(byte)?;
+        }
+        Ok(bytes.len())
     }
 
-    fn extension(&mut self, left: &[u8], size: u64) -> Result<usize, Fault> {
-        let length = value_length(left);
-        let room = MAX_EXTENSION_BYTES - self.extension_bytes;
-        if length > room {
-            return Err(Violation::ChunkExtension.at(room));
-        }
-        self.extension_bytes += length;
-        match left.get(length) {
-            None => Ok(length),
-            Some(b'\r') => {
-                self.place = Place::SizeEnd { size };
-                Ok(length + 1)
+    /// Bytes of data that come next, if data does.
+    pub(super) fn data(&self) -> Option<u64> {
+        if let Place::Data { left } = self.place { Some(left) } else { None }
+    }
+
+    /// So many bytes of data were taken.
+    pub(super) fn took(&mut self, count: u64) {
+        if let Place::Data { left } = &mut self.place {
+            *left = left.saturating_sub(count);
+            if *left == 0 {
+                self.place = Place::DataReturn;
             }
-            Some(&end) => Err(misplaced(end, Violation::ControlCharacter).at(length)),
         }
     }
 
-    fn size_end(&mut self, first: u8, size: u64) -> Result<usize, Fault> {
-        if first != b'\n' {
-            return Err(Violation::BareCarriageReturn.at(0));
-        }
-        self.place = if size == 0 { Place::Trailers } else { Place::Data { left: size } };
-        Ok(1)
+    /// True after the last chunk.
+    pub(super) fn in_trailers(&self) -> bool {
+        self.place == Place::Trailers
     }
 
-    fn data(&mut self, came: usize, missing: u64) -> usize {
-        let taken = usize::try_from(missing).map_or(came, |missing| missing.min(came));
-        let left = missing - taken as u64;
-        self.place = if left == 0 { Place::DataReturn } else { Place::Data { left } };
-        taken
+    /// Where it stands after `byte`.
+    fn after(&mut self, byte: u8) -> Result<Place, Violation> {
+        match self.place {
+            Place::Size { digits, value } => after_size(byte, digits, value),
+            Place::Extension { size } => self.after_extension(byte, size),
+            Place::SizeEnd { size } => match (byte, size) {
+                (b'\n', 0) => Ok(Place::Trailers),
+                (b'\n', left) => Ok(Place::Data { left }),
+                _ => Err(Violation::BareCarriageReturn),
+            },
+            Place::DataReturn if byte == b'\r' => Ok(Place::DataEnd),
+            Place::DataEnd if byte == b'\n' => Ok(FIRST),
+            Place::DataReturn | Place::DataEnd => Err(Violation::ChunkEnd),
+            Place::Data { .. } | Place::Trailers => Ok(self.place),
+        }
     }
 
-    fn expect(&mut self, first: u8, expected: u8, next: Place) -> Result<usize, Fault> {
-        if first != expected {
-            return Err(Violation::ChunkEnd.at(0));
+    fn after_extension(&mut self, byte: u8, size: u64) -> Result<Place, Violation> {
+        if byte == b'\r' {
+            return Ok(Place::SizeEnd { size });
         }
-        self.place = next;
-        Ok(1)
+        if value_length(&[byte]) == 0 {
+            return Err(misplaced(byte, Violation::ControlCharacter));
+        }
+        self.extension_bytes += 1;
+        if self.extension_bytes > MAX_EXTENSION_BYTES {
+            return Err(Violation::ChunkExtension);
+        }
+        Ok(Place::Extension { size })
     }
+}
 
-    fn trailers(&mut self, left: &[u8]) -> Result<Option<usize>, Fault> {
-        let room = self.trailer_room.min(left.len());
-        let within = left.get(..room).unwrap_or_default();
-        let done = self.trailers.consume(within)?;
-        if done.is_none() && room < left.len() {
-            return Err(Violation::HeadTooLarge.at(room));
+/// After a byte of the size: more of it, the line's end or an extension.
+fn after_size(byte: u8, digits: u8, value: u64) -> Result<Place, Violation> {
+    match (byte, char::from(byte).to_digit(16)) {
+        (_, Some(digit)) if digits < MAX_SIZE_DIGITS => {
+            Ok(Place::Size { digits: digits + 1, value: (value << 4) | u64::from(digit) })
         }
-        self.trailer_room -= done.unwrap_or(room);
-        Ok(done)
+        (b'\r', _) if digits > 0 => Ok(Place::SizeEnd { size: value }),
+        (b';', _) if digits > 0 => Ok(Place::Extension { size: value }),
+        _ => Err(misplaced(byte, Violation::ChunkSize)),
     }
 }

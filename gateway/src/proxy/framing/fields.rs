@@ -1,27 +1,43 @@
-//! Header lines up to the empty one, of a head or of trailers, and what they say about the length of the body.
+//! Header lines up to the empty one, of a head or of trailers: where they stand, and what they say about the length of the
+//! body.
 
-use super::{Fault, Violation, violation::misplaced};
+use std::ops::Range;
+
+use super::{Violation, violation::misplaced};
 use crate::message::text::{token_length, value_length};
 
-/// Header fields at most. Source: hyper's own limit (`max_headers`), up to which it parses without allocating.
-const MAX_FIELDS: u8 = 100;
-/// The longest name that matters here: `transfer-encoding`.
-const NAME_BYTES: usize = 17;
-/// The longest value that matters here: a 64-bit number in decimal.
-const VALUE_BYTES: usize = 20;
+/// Header fields at most. Source: ten times what browsers and proxies send together; each costs its place in memory, and
+/// every look for a name goes through all.
+const MAX_FIELDS: usize = 1000;
+/// Fields for whose places memory is taken at once. Source: what a browser sends through another proxy.
+const USUAL_FIELDS: usize = 24;
+/// Fields for whose places memory is kept from head to head.
+const KEPT_FIELDS: usize = 128;
+/// The most digits of a `Content-Length`: a signed 64-bit number in decimal.
+const MAX_LENGTH_DIGITS: usize = 19;
 /// The largest `Content-Length`. Source: a signed 64-bit count, which every server's arithmetic can hold.
 const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
 
-/// A machine over header lines.
+/// A machine over header lines. It is always given the lines from the first one's first byte on, and looks only at what has
+/// come since.
 #[derive(Debug)]
-pub(super) struct Fields {
-    place: Place,
+pub(super) struct FieldLines {
     section: Section,
-    count: u8,
-    name: Short<NAME_BYTES>,
+    place: Place,
+    /// Bytes looked at.
+    at: usize,
+    /// Where the name of this line begins and ends.
+    name: Range<usize>,
     field: Field,
-    value: Short<VALUE_BYTES>,
     facts: Facts,
+    lines: Vec<Line>,
+}
+
+/// Where the name and the value of one field stand.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) name: Range<usize>,
+    pub(super) value: Range<usize>,
 }
 
 /// Where in a line it stands.
@@ -69,18 +85,44 @@ pub(super) enum BodyLength {
     Chunked,
 }
 
-impl Fields {
-    /// Ready for the first line of `section`.
-    pub(super) fn new(section: Section) -> Self {
+impl FieldLines {
+    /// Nothing is read; takes no memory.
+    pub(super) fn new() -> Self {
         Self {
+            section: Section::Trailers,
             place: Place::LineStart,
-            section,
-            count: 0,
-            name: Short::default(),
+            at: 0,
+            name: 0..0,
             field: Field::Other,
-            value: Short::default(),
             facts: Facts::default(),
+            lines: Vec::new(),
         }
+    }
+
+    /// Ready for the first line of `section`; the memory stays, unless it is that of an unusual head.
+    pub(super) fn begin(&mut self, section: Section) {
+        self.section = section;
+        self.place = Place::LineStart;
+        self.at = 0;
+        self.facts = Facts::default();
+        self.lines.clear();
+        self.lines.shrink_to(KEPT_FIELDS);
+        self.lines.reserve(USUAL_FIELDS);
+    }
+
+    /// The bytes looked at so far: all of the section, once it is complete.
+    pub(super) fn length(&self) -> usize {
+        self.at
+    }
+
+    /// The fields, in their order.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    #[cfg(test)]
+    pub(super) fn lines_capacity(&self) -> usize {
+        self.lines.capacity()
     }
 
     /// What the head says; 0 for no body.
@@ -88,120 +130,140 @@ impl Fields {
         if self.facts.chunked { BodyLength::Chunked } else { BodyLength::Known(self.facts.length.unwrap_or(0)) }
     }
 
-    /// Takes bytes up to the end of the empty line. `Some`: so many were taken and the section is complete.
-    pub(super) fn consume(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
-        let mut at = 0;
-        while let Some((left, &first)) = bytes.get(at..).and_then(|left| Some((left, left.first()?))) {
-            let taken = match self.place {
-                Place::LineStart => self.line_start(first),
-                Place::Name => self.name(left),
-                Place::Value => self.value(left),
-                Place::LineEnd => self.line_end(first),
-                Place::LastLineEnd => return self.last_line_end(first).map_err(|v| v.at(at)).map(|()| Some(at + 1)),
-            };
-            at += taken.map_err(|fault| fault.after(at))?;
+    /// Looks at what has come since. True when the section is complete, that is, after its empty line.
+    ///
+    /// The parts of a line follow one another here as they do there, so a line that has come whole is gone through in one go.
+    /// What few lines need is kept out of it, as the registers that it would take are needed for all.
+    pub(super) fn read(&mut self, section: &[u8]) -> Result<bool, Violation> {
+        while let Some(&first) = section.get(self.at) {
+            if self.place == Place::LineStart {
+                self.line_start(first)?;
+            }
+            if self.place == Place::Name {
+                self.name(section)?;
+            }
+            if self.place == Place::Value {
+                self.value(section)?;
+            }
+            if self.place == Place::LineEnd {
+                self.line_end(section)?;
+            }
+            if self.place == Place::LastLineEnd && self.last_line_end(section)? {
+                return Ok(true);
+            }
         }
-        Ok(None)
+        Ok(false)
     }
 
-    fn line_start(&mut self, first: u8) -> Result<usize, Fault> {
+    #[inline]
+    fn line_start(&mut self, first: u8) -> Result<(), Violation> {
         match first {
-            b'\r' => self.place = Place::LastLineEnd,
-            b' ' | b'\t' => return Err(Violation::FoldedHeader.at(0)),
-            b':' => return Err(Violation::EmptyHeaderName.at(0)),
-            _ if self.count == MAX_FIELDS => return Err(Violation::TooManyFields.at(0)),
+            b'\r' => {
+                self.place = Place::LastLineEnd;
+                self.at += 1;
+            }
+            b' ' | b'\t' => return Err(Violation::FoldedHeader),
+            b':' => return Err(Violation::EmptyHeaderName),
+            _ if self.lines.len() >= MAX_FIELDS => return Err(Violation::TooManyFields),
             _ => {
-                self.count += 1;
-                self.name.clear();
+                self.name.start = self.at;
                 self.place = Place::Name;
-                return Ok(0);
             }
-        }
-        Ok(1)
-    }
-
-    fn name(&mut self, left: &[u8]) -> Result<usize, Fault> {
-        let length = token_length(left);
-        let (token, after) = left.split_at(length);
-        let Some(&end) = after.first() else {
-            self.name.push(token);
-            return Ok(length);
-        };
-        if end != b':' {
-            return Err(misplaced(end, Violation::HeaderName).at(length));
-        }
-        if self.name.is_empty() {
-            // The usual case: the whole name is in front of us, and nothing is copied.
-            self.field = Field::named(token);
-        } else {
-            self.name.push(token);
-            self.field = Field::named(self.name.as_slice());
-        }
-        self.announce().map_err(|violation| violation.at(length))?;
-        self.value.clear();
-        self.place = Place::Value;
-        Ok(length + 1)
-    }
-
-    /// A field that decides on the framing may stand once in a head, and never in trailers.
-    fn announce(&mut self) -> Result<(), Violation> {
-        if self.field == Field::Other {
-            return Ok(());
-        }
-        if self.section == Section::Trailers {
-            return Err(Violation::Trailer);
-        }
-        match self.field {
-            Field::Host if self.facts.host => Err(Violation::RepeatedHost),
-            Field::ContentLength if self.facts.length.is_some() => Err(Violation::RepeatedContentLength),
-            Field::TransferEncoding if self.facts.chunked => Err(Violation::TransferEncoding),
-            _ => Ok(()),
-        }
-    }
-
-    fn value(&mut self, left: &[u8]) -> Result<usize, Fault> {
-        let length = value_length(left);
-        if matches!(self.field, Field::ContentLength | Field::TransferEncoding) {
-            self.value.push_trimmed(left.get(..length).unwrap_or_default());
-        }
-        match left.get(length) {
-            None => Ok(length),
-            Some(b'\r') => {
-                self.place = Place::LineEnd;
-                Ok(length + 1)
-            }
-            Some(&end) => Err(misplaced(end, Violation::ControlCharacter).at(length)),
-        }
-    }
-
-    fn line_end(&mut self, first: u8) -> Result<usize, Fault> {
-        if first != b'\n' {
-            return Err(Violation::BareCarriageReturn.at(0));
-        }
-        self.learn().map_err(|violation| violation.at(0))?;
-        self.place = Place::LineStart;
-        Ok(1)
-    }
-
-    fn learn(&mut self) -> Result<(), Violation> {
-        match self.field {
-            Field::Other => {}
-            Field::Host => self.facts.host = true,
-            Field::ContentLength => {
-                self.facts.length = Some(decimal(self.value.trimmed()).ok_or(Violation::ContentLength)?);
-            }
-            Field::TransferEncoding if self.value.trimmed().eq_ignore_ascii_case(b"chunked") => {
-                self.facts.chunked = true;
-            }
-            Field::TransferEncoding => return Err(Violation::TransferEncoding),
         }
         Ok(())
     }
 
-    fn last_line_end(&self, first: u8) -> Result<(), Violation> {
-        if first != b'\n' {
+    #[inline]
+    fn name(&mut self, section: &[u8]) -> Result<(), Violation> {
+        let Some(left) = section.get(self.at..) else { return Ok(()) };
+        self.at += token_length(left);
+        let Some(&end) = section.get(self.at) else { return Ok(()) };
+        if end != b':' {
+            return Err(misplaced(end, Violation::HeaderName));
+        }
+        self.name.end = self.at;
+        self.field = section.get(self.name.clone()).map_or(Field::Other, Field::named);
+        if self.field != Field::Other {
+            self.announce()?;
+        }
+        self.at += 1;
+        self.place = Place::Value;
+        Ok(())
+    }
+
+    /// A field that decides on the framing may stand once in a head, and never in trailers.
+    #[inline(never)]
+    fn announce(&self) -> Result<(), Violation> {
+        match (self.section, self.field) {
+            (Section::Trailers, _) => Err(Violation::Trailer),
+            (_, Field::Host) if self.facts.host => Err(Violation::RepeatedHost),
+            (_, Field::ContentLength) if self.facts.length.is_some() => Err(Violation::RepeatedContentLength),
+            (_, Field::TransferEncoding) if self.facts.chunked => Err(Violation::TransferEncoding),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, section: &[u8]) -> Result<(), Violation> {
+        let Some(left) = section.get(self.at..) else { return Ok(()) };
+        self.at += value_length(left);
+        let Some(&end) = section.get(self.at) else { return Ok(()) };
+        if end != b'\r' {
+            return Err(misplaced(end, Violation::ControlCharacter));
+        }
+        self.at += 1;
+        self.place = Place::LineEnd;
+        Ok(())
+    }
+
+    #[inline]
+    fn line_end(&mut self, section: &[u8]) -> Result<(), Violation> {
+        let Some(&end) = section.get(self.at) else { return Ok(()) };
+        if end != b'\n' {
             return Err(Violation::BareCarriageReturn);
         }
+        let until = self.at - 1;
+        let value = trim_start(section.get(self.name.end + 1..until).unwrap_or_default());
+        let start = until - value.len();
+        let value = trim_end(value);
+        match self.field {
+            Field::Other => {}
+            Field::Host => self.facts.host = true,
+            Field::ContentLength | Field::TransferEncoding => self.learn(value)?,
+        }
+        self.lines.push(Line { name: self.name.clone(), value: start..start + value.len() });
+        self.at += 1;
+        self.place = Place::LineStart;
+        Ok(())
+    }
+
+    /// What the value of a field says about the length of the body.
+    #[inline(never)]
+    fn learn(&mut self, value: &[u8]) -> Result<(), Violation> {
+        if self.field == Field::ContentLength {
+            self.facts.length = Some(decimal(value).ok_or(Violation::ContentLength)?);
+        } else if value.eq_ignore_ascii_case(b"chunked") {
+            self.facts.chunked = true;
+        } else {
+            return Err(Violation::TransferEncoding);
+        }
+        Ok(())
+    }
+
+    /// True when the section is complete.
+    fn last_line_end(&mut self, section: &[u8]) -> Result<bool, Violation> {
+        match section.get(self.at) {
+            None => Ok(false),
+            Some(b'\n') => {
+                self.at += 1;
+                self.agree().map(|()| true)
+            }
+            Some(_) => Err(Violation::BareCarriageReturn),
+        }
+    }
+
+    /// What the fields of a head say together.
+    fn agree(&self) -> Result<(), Violation> {
         let Section::Head { http10 } = self.section else { return Ok(()) };
         match self.facts {
             Facts { length: Some(_), chunked: true, .. } => Err(Violation::LengthAndEncoding),
@@ -213,19 +275,32 @@ impl Fields {
 }
 
 impl Field {
+    /// The one of this name, which is a token.
+    #[inline]
     fn named(name: &[u8]) -> Self {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => Self::Host,
-            14 if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
-            _ => Self::Other,
+        if let Ok(name) = <[u8; 4]>::try_from(name) {
+            // Every request has this one: its letters are compared together, with the bit set that lower case has.
+            let lower = u32::from_ne_bytes(name) | u32::from_ne_bytes([0x20; 4]);
+            return if lower == u32::from_ne_bytes(*b"host") { Self::Host } else { Self::Other };
+        }
+        if matches!(name.len(), 14 | 17) { Self::of_length(name) } else { Self::Other }
+    }
+
+    #[inline(never)]
+    fn of_length(name: &[u8]) -> Self {
+        if name.eq_ignore_ascii_case(b"content-length") {
+            Self::ContentLength
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            Self::TransferEncoding
+        } else {
+            Self::Other
         }
     }
 }
 
 /// The number that `digits` write; `None` unless they are 1 to 19 decimal digits and no more than [`MAX_LENGTH`].
 fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() >= VALUE_BYTES {
+    if digits.is_empty() || digits.len() > MAX_LENGTH_DIGITS {
         return None;
     }
     let number = digits.iter().try_fold(0_u64, |sum, &digit| {
@@ -235,60 +310,22 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     (number <= MAX_LENGTH).then_some(number)
 }
 
-/// The beginning of a text that may come in pieces; one that does not fit stays too long.
-#[derive(Debug)]
-struct Short<const N: usize> {
-    bytes: [u8; N],
-    length: usize,
+/// A value without the white space before it. Of the bytes of a value only spaces and tabs are no more than a space.
+fn trim_start(mut value: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = value
+        && *first <= b' '
+    {
+        value = rest;
+    }
+    value
 }
 
-impl<const N: usize> Default for Short<N> {
-    fn default() -> Self {
-        Self { bytes: [0; N], length: 0 }
+/// A value without the white space after it.
+fn trim_end(mut value: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = value
+        && *last <= b' '
+    {
+        value = rest;
     }
-}
-
-impl<const N: usize> Short<N> {
-    fn clear(&mut self) {
-        self.length = 0;
-    }
-
-    fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    fn push(&mut self, piece: &[u8]) {
-        for &byte in piece.iter().take(N + 1) {
-            if let Some(free) = self.bytes.get_mut(self.length) {
-                *free = byte;
-            }
-            self.length = self.length.saturating_add(1);
-        }
-    }
-
-    /// As `push`, without the white space that the whole begins with.
-    fn push_trimmed(&mut self, piece: &[u8]) {
-        self.push(if self.is_empty() { trim_start(piece) } else { piece });
-    }
-
-    /// All of it; nothing when it did not fit, which is no name and no value that matters.
-    fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    /// As `as_slice`, without the white space that it ends with.
-    fn trimmed(&self) -> &[u8] {
-        let mut all = self.as_slice();
-        while let [shorter @ .., b' ' | b'\t'] = all {
-            all = shorter;
-        }
-        all
-    }
-}
-
-fn trim_start(mut piece: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = piece {
-        piece = rest;
-    }
-    piece
+    value
 }

@@ -1,21 +1,30 @@
 //! The request line.
 
-use super::{Fault, Violation, violation::misplaced};
+use std::ops::Range;
+
+use super::{Violation, violation::misplaced};
 use crate::message::text::{target_length, token_length};
 
-/// The longest target, in bytes. Source: `http::Uri` refuses more, as its offsets are 16 bits.
+/// The longest target, in bytes. Source: a count of 16 bits, in which much that reads one holds its offsets (`http::Uri`
+/// refuses more).
 const MAX_TARGET_BYTES: usize = 65_534;
-/// What a request line of HTTP/1.x ends in, but for the minor version, and the places in it.
-const VERSION: &[u8; 7] = b"HTTP/1.";
+/// What the line of a request ends in, and the places in it that another version would differ in.
+const ENDING: &[u8; 10] = b"HTTP/1.1\r\n";
 /// Up to here it is the name of the protocol: another one is no request of HTTP at all.
 const MAJOR_AT: usize = 5;
+const MINOR_AT: usize = 7;
+const LINE_FEED_AT: usize = 9;
 
-/// A machine over the request line.
+/// A machine over the request line. It is always given the line from its first byte on, and looks only at what has come
+/// since.
 #[derive(Debug, Default)]
 pub(super) struct RequestLine {
     place: Place,
-    /// Bytes of the method or the target so far.
-    length: usize,
+    /// Bytes looked at.
+    at: usize,
+    /// Where the method and the target end, once they have.
+    method: usize,
+    target: usize,
     http10: bool,
 }
 
@@ -24,102 +33,103 @@ enum Place {
     #[default]
     Method,
     Target,
-    /// So many characters of [`VERSION`] have come.
-    Version(usize),
-    Minor,
-    CarriageReturn,
-    LineFeed,
+    Ending,
 }
 
 impl RequestLine {
+    /// The bytes looked at so far: all of the line, once it is complete.
+    pub(super) fn length(&self) -> usize {
+        self.at
+    }
+
     /// True for HTTP/1.0, once the line is complete.
     pub(super) fn http10(&self) -> bool {
         self.http10
     }
 
+    /// Where the method stands, once the line is complete.
+    pub(super) fn method(&self) -> Range<usize> {
+        0..self.method
+    }
+
+    /// Where the target stands, once the line is complete.
+    pub(super) fn target(&self) -> Range<usize> {
+        self.method + 1..self.target
+    }
+
     /// What is too long when the head's limit is reached here.
     pub(super) fn too_long(&self) -> Violation {
-        match self.place {
-            Place::Method | Place::Target => Violation::TargetTooLong,
-            _ => Violation::HeadTooLarge,
-        }
+        if self.place == Place::Ending { Violation::HeadTooLarge } else { Violation::TargetTooLong }
     }
 
-    /// Takes bytes up to the end of the line. `Some`: so many were taken and the line is complete.
-    pub(super) fn consume(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
-        let mut at = 0;
-        while let Some((left, &first)) = bytes.get(at..).and_then(|left| Some((left, left.first()?))) {
-            let taken = match self.place {
-                Place::Method => self.word(left, token_length(left), Place::Target),
-                Place::Target => self.target(left),
-                Place::Version(seen) => self.version(left, seen),
-                Place::Minor => self.minor(first),
-                Place::CarriageReturn => self.expect(first, b'\r', Violation::RequestLine),
-                Place::LineFeed => {
-                    self.expect(first, b'\n', Violation::BareCarriageReturn).map_err(|fault| fault.after(at))?;
-                    return Ok(Some(at + 1));
-                }
-            };
-            at += taken.map_err(|fault| fault.after(at))?;
-        }
-        Ok(None)
-    }
-
-    /// One word of `length` characters, if it ends here, and the single space after it.
-    fn word(&mut self, left: &[u8], length: usize, next: Place) -> Result<usize, Fault> {
-        self.length += length;
-        match left.get(length) {
-            None => Ok(length),
-            Some(b' ') if self.length > 0 => {
-                self.length = 0;
-                self.place = next;
-                Ok(length + 1)
+    /// Looks at what has come since. True when the line is complete.
+    pub(super) fn read(&mut self, head: &[u8]) -> Result<bool, Violation> {
+        if self.place == Place::Method {
+            let Some(left) = head.get(self.at..) else { return Ok(false) };
+            self.at += token_length(left);
+            if !self.word_ends(head, 0)? {
+                return Ok(false);
             }
-            Some(&end) => Err(misplaced(end, Violation::RequestLine).at(length)),
+            self.method = self.at;
+            self.at += 1;
+            self.place = Place::Target;
+        }
+        if self.place == Place::Target {
+            let Some(left) = head.get(self.at..) else { return Ok(false) };
+            self.at += target_length(left);
+            let start = self.method + 1;
+            if self.at - start > MAX_TARGET_BYTES {
+                return Err(Violation::TargetTooLong);
+            }
+            if !self.word_ends(head, start)? {
+                return Ok(false);
+            }
+            self.target = self.at;
+            self.at += 1;
+            self.place = Place::Ending;
+        }
+        self.ending(head)
+    }
+
+    /// True when the word that began at `start` ends here, in a single space.
+    fn word_ends(&self, head: &[u8], start: usize) -> Result<bool, Violation> {
+        match head.get(self.at) {
+            None => Ok(false),
+            Some(b' ') if self.at > start => Ok(true),
+            Some(&end) => Err(misplaced(end, Violation::RequestLine)),
         }
     }
 
-    fn target(&mut self, left: &[u8]) -> Result<usize, Fault> {
-        let length = target_length(left);
-        let room = MAX_TARGET_BYTES.saturating_sub(self.length);
-        if length > room {
-            return Err(Violation::TargetTooLong.at(room));
+    fn ending(&mut self, head: &[u8]) -> Result<bool, Violation> {
+        let start = self.target + 1;
+        if self.at == start && head.get(start..).is_some_and(|left| left.starts_with(ENDING)) {
+            // The usual case.
+            self.at += ENDING.len();
+            return Ok(true);
         }
-        self.word(left, length, Place::Version(0))
+        while let Some(&byte) = head.get(self.at) {
+            let seen = self.at - start;
+            if ENDING.get(seen) != Some(&byte) {
+                self.other_version(seen, byte)?;
+            }
+            self.at += 1;
+            if seen == LINE_FEED_AT {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    fn version(&mut self, left: &[u8], seen: usize) -> Result<usize, Fault> {
-        let expected = VERSION.get(seen..).unwrap_or_default();
-        let same = left.iter().zip(expected).take_while(|(came, expected)| came == expected).count();
-        if same == expected.len() {
-            self.place = Place::Minor;
-            return Ok(same);
+    /// What a `byte` says that is not the expected one, after so many of the ending.
+    fn other_version(&mut self, seen: usize, byte: u8) -> Result<(), Violation> {
+        match (seen, byte) {
+            (MINOR_AT, b'0') => {
+                self.http10 = true;
+                Ok(())
+            }
+            (MAJOR_AT | MINOR_AT, b'0'..=b'9') => Err(Violation::Version),
+            (LINE_FEED_AT, _) => Err(Violation::BareCarriageReturn),
+            _ => Err(misplaced(byte, Violation::RequestLine)),
         }
-        let Some(&other) = left.get(same) else {
-            self.place = Place::Version(seen + same);
-            return Ok(same);
-        };
-        let another_version = seen + same == MAJOR_AT && other.is_ascii_digit();
-        let violation = if another_version { Violation::Version } else { misplaced(other, Violation::RequestLine) };
-        Err(violation.at(same))
-    }
-
-    fn minor(&mut self, first: u8) -> Result<usize, Fault> {
-        match first {
-            b'1' => self.http10 = false,
-            b'0' => self.http10 = true,
-            b'2'..=b'9' => return Err(Violation::Version.at(0)),
-            _ => return Err(misplaced(first, Violation::RequestLine).at(0)),
-        }
-        self.place = Place::CarriageReturn;
-        Ok(1)
-    }
-
-    fn expect(&mut self, first: u8, expected: u8, otherwise: Violation) -> Result<usize, Fault> {
-        if first != expected {
-            return Err(if expected == b'\n' { otherwise.at(0) } else { misplaced(first, otherwise).at(0) });
-        }
-        self.place = Place::LineFeed;
-        Ok(1)
     }
 }

@@ -5,7 +5,7 @@ use http::StatusCode;
 /// Why a client's bytes are refused. The words of [`Violation::as_str`] are stable: they are labels and log fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.as_str())]
-pub enum Violation {
+pub(crate) enum Violation {
     /// A line ends without a carriage return.
     BareLineFeed,
     /// A carriage return that no line feed follows.
@@ -54,37 +54,10 @@ pub enum Violation {
     TooManyFields,
 }
 
-/// All of them, in the order of their declaration.
-const ALL: [Violation; 23] = [
-    Violation::BareLineFeed,
-    Violation::BareCarriageReturn,
-    Violation::ControlCharacter,
-    Violation::FoldedHeader,
-    Violation::HeaderName,
-    Violation::EmptyHeaderName,
-    Violation::RequestLine,
-    Violation::Version,
-    Violation::MissingHost,
-    Violation::RepeatedHost,
-    Violation::ContentLength,
-    Violation::RepeatedContentLength,
-    Violation::LengthAndEncoding,
-    Violation::TransferEncoding,
-    Violation::EncodingInHttp10,
-    Violation::ChunkSize,
-    Violation::ChunkExtension,
-    Violation::ChunkEnd,
-    Violation::Trailer,
-    Violation::EmptyLines,
-    Violation::TargetTooLong,
-    Violation::HeadTooLarge,
-    Violation::TooManyFields,
-];
-
 impl Violation {
     /// The word for it in logs, metrics and `Proxy-Status`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::BareLineFeed => "bare-line-feed",
             Self::BareCarriageReturn => "bare-carriage-return",
@@ -114,7 +87,7 @@ impl Violation {
 
     /// The status of the answer to it.
     #[must_use]
-    pub fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -122,21 +95,10 @@ impl Violation {
             _ => StatusCode::BAD_REQUEST,
         }
     }
-
-    /// Its place among all; see [`Violation::from_index`].
-    #[must_use]
-    pub fn index(self) -> u8 {
-        self as u8
-    }
-
-    /// The one at `index`, for where it had to be kept in a byte.
-    #[must_use]
-    pub fn from_index(index: u8) -> Option<Self> {
-        ALL.get(usize::from(index)).copied()
-    }
 }
 
 /// What a byte that ends a line or is no text says, where it may not stand; `otherwise` for a byte that is text.
+#[cold]
 pub(super) fn misplaced(byte: u8, otherwise: Violation) -> Violation {
     match byte {
         b'\n' => Violation::BareLineFeed,
@@ -150,14 +112,32 @@ pub(super) fn misplaced(byte: u8, otherwise: Violation) -> Violation {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_violation_is_found_again_by_its_index() {
-        for (index, violation) in ALL.into_iter().enumerate() {
-            assert_eq!(usize::from(violation.index()), index);
-            assert_eq!(Violation::from_index(violation.index()), Some(violation));
-        }
-        assert_eq!(Violation::from_index(u8::try_from(ALL.len()).unwrap()), None);
-    }
+    /// All of them.
+    const ALL: [Violation; 23] = [
+        Violation::BareLineFeed,
+        Violation::BareCarriageReturn,
+        Violation::ControlCharacter,
+        Violation::FoldedHeader,
+        Violation::HeaderName,
+        Violation::EmptyHeaderName,
+        Violation::RequestLine,
+        Violation::Version,
+        Violation::MissingHost,
+        Violation::RepeatedHost,
+        Violation::ContentLength,
+        Violation::RepeatedContentLength,
+        Violation::LengthAndEncoding,
+        Violation::TransferEncoding,
+        Violation::EncodingInHttp10,
+        Violation::ChunkSize,
+        Violation::ChunkExtension,
+        Violation::ChunkEnd,
+        Violation::Trailer,
+        Violation::EmptyLines,
+        Violation::TargetTooLong,
+        Violation::HeadTooLarge,
+        Violation::TooManyFields,
+    ];
 
     #[test]
     fn no_two_violations_share_a_word() {

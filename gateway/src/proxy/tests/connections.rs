@@ -159,3 +159,61 @@ fn a_request_whose_client_went_away_is_recorded_too() {
     assert_eq!(lines[0]["status"], 499);
     assert_eq!(lines[0]["error"], "client_closed");
 }
+
+/// Whenever a client resets its connection: each request that came has one line, and one only.
+#[test]
+fn every_request_has_one_line_wherever_its_connection_is_reset() {
+    let upstream = Upstream::scripted(|_, wire, seen| {
+        while let Some(head) = wire.head() {
+            let path = head.start.split(' ').nth(1).unwrap().to_owned();
+            wire.send(match path.as_str() {
+                "/hints" => "HTTP/1.1 103 Early Hints\r\n\r\n",
+                "/half" => "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+                "/chunks" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+                "/whole" => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf",
+                "/switch" => "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhalf",
+                _ => "",
+            });
+            seen.send(head).unwrap();
+            if path != "/whole" {
+                while matches!(wire.stream.read(&mut [0; 4096]), Ok(read) if read > 0) {}
+                return;
+            }
+        }
+    });
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    let post = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n");
+    // What is sent, the requests that come, and what the client waits to read.
+    let ways = [
+        (get("/half")[..20].to_owned(), 0, ""),
+        (format!("{}GET /h", get("/whole")), 1, "half"),
+        (get("/think"), 1, ""),
+        (get("/hints"), 1, "103"),
+        (get("/half"), 1, "half"),
+        (get("/chunks"), 1, "half"),
+        (get("/switch"), 1, "half"),
+        (format!("{}{}", get("/whole"), get("/think")), 2, "half"),
+        (format!("{}\r\nbody", post("/think")), 1, ""),
+        (format!("{}\r\nbody", post("/half")), 1, "half"),
+        (format!("{}Expect: 100-continue\r\n\r\n", post("/half")), 1, "half"),
+    ];
+    let expected = ways.iter().map(|way| way.1).sum::<usize>();
+    let go = |gateway: &Gateway| {
+        for (bytes, requests, awaited) in &ways {
+            let mut client = gateway.connect();
+            client.send(bytes);
+            (0..*requests).for_each(|_| drop(upstream.request()));
+            while !String::from_utf8_lossy(&client.buffer).contains(awaited) {
+                assert!(client.more(), "{bytes}");
+            }
+            socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+            drop(client);
+            eventually("it is gone", || gateway.stats.connections() == 0);
+        }
+    };
+    let lines = logged(go, expected, &upstream);
+    assert_eq!(lines.len(), expected);
+    let complete = lines.iter().filter(|line| line.get("error").is_none()).count();
+    assert_eq!(complete, lines.iter().filter(|line| line["path"] == "/whole").count());
+}

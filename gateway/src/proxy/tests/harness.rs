@@ -338,7 +338,12 @@ impl<S: Read + Write> Wire<S> {
 
     /// A whole message as HTTP frames it; a body without a length goes to the end of the connection, if it is an answer.
     pub(super) fn message(&mut self, method: &str) -> Option<Reply> {
-        let mut message = self.head()?;
+        let head = self.head()?;
+        self.content(head, method)
+    }
+
+    /// The whole message of which this is the head.
+    pub(super) fn content(&mut self, mut message: Reply, method: &str) -> Option<Reply> {
         let is_answer = message.start.starts_with("HTTP/");
         let bodiless = is_answer && (method == "HEAD" || matches!(message.status(), 100..=199 | 204 | 304));
         if bodiless {

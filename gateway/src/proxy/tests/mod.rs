@@ -6,8 +6,10 @@
 mod bodies;
 mod connections;
 mod drain;
+mod exchanges;
 mod harness;
 mod headers;
+mod informational;
 mod overload;
 mod parking;
 mod probes;

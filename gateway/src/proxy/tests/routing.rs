@@ -51,6 +51,14 @@ fn the_body_of_an_own_answer_is_in_the_form_the_client_accepts() {
 }
 
 #[test]
+fn the_form_is_the_client_s_choice_though_its_route_takes_accept_out() {
+    let gateway = Gateway::one(&long(r#","request_headers":{"remove":["accept"]}"#, &[&closed_port()]));
+    let reply = gateway.ask("GET / HTTP/1.1\r\nHost: app.test\r\nAccept: application/json\r\n\r\n");
+    explains(&reply, 502, "connection_refused");
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+}
+
+#[test]
 fn an_own_answer_to_head_has_its_length_and_no_body() {
     let gateway = Gateway::one(r#"{"hosts":["app.test"],"endpoints":[]}"#);
     let mut client = gateway.connect();

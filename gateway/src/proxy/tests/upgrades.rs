@@ -45,6 +45,65 @@ fn a_websocket_is_tunnelled_both_ways() {
     eventually("the tunnel is gone", || gateway.stats.connections() == 0);
 }
 
+/// However what a client sends is cut, what follows the request for the tunnel is the tunnel's, once and in order.
+#[test]
+fn bytes_behind_an_upgrade_reach_the_tunnel_however_they_are_cut() {
+    let upstream = Upstream::scripted(|_, wire, _| {
+        while let Some(request) = wire.message("") {
+            if request.header("upgrade").is_none() {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                continue;
+            }
+            // They may come before the switch, and be seen before it.
+            std::thread::yield_now();
+            wire.send(format!("HTTP/1.1 103 Early Hints\r\n\r\n{SWITCH}"));
+            let all = wire.rest();
+            return wire.send(all);
+        }
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let get = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    let behind = format!("{get}\r\n\r\n\0behind").repeat(3);
+    let all = format!("{get}{WEBSOCKET}{behind}");
+    for cut in (1..all.len()).step_by(5) {
+        let mut client = gateway.connect();
+        let (first, second) = all.split_at(cut);
+        client.send(first);
+        if cut % 2 == 0 {
+            std::thread::yield_now();
+        }
+        client.send(second);
+        assert_eq!(client.reply().text(), "ok", "cut at {cut}");
+        assert_eq!(client.head().unwrap().status(), 103, "cut at {cut}");
+        assert_eq!(client.head().unwrap().status(), 101, "cut at {cut}");
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(String::from_utf8(client.rest()).unwrap(), behind, "cut at {cut}");
+    }
+    eventually("the tunnels are gone", || gateway.stats.connections() == 0);
+}
+
+/// A client that has ended its side before the switch has a tunnel in one direction.
+#[test]
+fn a_client_that_half_closes_before_the_switch_has_a_tunnel_all_the_same() {
+    let upstream = Upstream::scripted(|_, wire, seen| {
+        let head = wire.head().unwrap();
+        let early = wire.buffer.len();
+        seen.send(head).unwrap();
+        assert_eq!(early, 0, "nothing is sent on before the switch");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        wire.send(SWITCH);
+        let all = wire.rest();
+        wire.send(all);
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send(format!("{WEBSOCKET}last words"));
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.head().unwrap().status(), 101);
+    assert_eq!(client.rest(), b"last words");
+    eventually("the tunnel is gone", || gateway.stats.connections() == 0);
+}
+
 #[test]
 fn an_upstream_that_ends_the_tunnel_ends_it_for_the_client() {
     let upstream = Upstream::scripted(|_, wire, _| {

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -21,9 +22,9 @@ pub struct AnswerBody<B> {
 
 impl<B> AnswerBody<B> {
     /// What is to come over `wire`.
-    pub(super) fn new(wire: Shared<B>) -> Self {
+    pub(super) fn new(wire: &Shared<B>) -> Self {
         let ended = wire.borrow().is_ended();
-        Self { wire: (!ended).then_some(wire), fault: None }
+        Self { wire: (!ended).then(|| Rc::clone(wire)), fault: None }
     }
 
     /// All of the body, where it has a length and was read together with the head; it has then ended.

@@ -2,27 +2,30 @@
 
 use std::io::Write as _;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
+use http::{HeaderName, Method};
 use http_body::Body;
 
-use crate::net::outbox::Framing;
+use crate::{
+    message::{Fields, ResponseHead, names},
+    net::outbox::Framing,
+};
 
 /// A request without its body: what is sent of it, and who hears of informational answers.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
     /// The method.
     pub method: &'a Method,
-    /// What stands in the request line; of an absolute one its path and query.
-    pub target: &'a Uri,
+    /// What stands in the request line.
+    pub target: &'a str,
     /// The fields. `Transfer-Encoding` only says that the body is chunked.
-    pub headers: &'a HeaderMap,
+    pub fields: &'a Fields,
     /// Hears of each informational answer but a 101.
-    pub informed: &'a dyn Fn(StatusCode),
+    pub informed: &'a dyn Fn(&ResponseHead),
 }
 
 impl std::fmt::Debug for Ask<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ask").field("method", self.method).field("target", self.target).finish_non_exhaustive()
+        f.debug_struct("Ask").field("method", self.method).field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -31,68 +34,56 @@ fn framing<B: Body>(ask: &Ask<'_>, body: &B) -> Framing {
     if body.is_end_stream() {
         return Framing::Length(0);
     }
-    let chunked = || Framing::Chunked(named_trailers(ask.headers));
-    if ask.headers.contains_key(header::TRANSFER_ENCODING) {
+    let chunked = || Framing::Chunked(named_trailers(ask.fields));
+    if ask.fields.contains(names::TRANSFER_ENCODING) {
         return chunked();
     }
-    length(ask.headers).or_else(|| body.size_hint().exact()).map_or_else(chunked, Framing::Length)
+    length(ask.fields).or_else(|| body.size_hint().exact()).map_or_else(chunked, Framing::Length)
 }
 
 /// Writes the head to `out`, and says how the body is to follow it.
 pub(super) fn head<B: Body>(ask: &Ask<'_>, body: &B, out: &mut Vec<u8>) -> Framing {
     let framing = framing(ask, body);
-    out.extend_from_slice(ask.method.as_str().as_bytes());
-    out.push(b' ');
-    target(ask.target, out);
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    let chunked = matches!(framing, Framing::Chunked(_));
-    let mut has_length = false;
-    for (name, value) in ask.headers {
-        if *name == header::TRANSFER_ENCODING || (chunked && *name == header::CONTENT_LENGTH) {
-            continue;
-        }
-        has_length |= *name == header::CONTENT_LENGTH;
-        field(name, value.as_bytes(), out);
+    for piece in [ask.method.as_str(), " ", ask.target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(piece.as_bytes());
     }
     match framing {
-        Framing::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Length(length) if length > 0 && !has_length => {
-            // ignored: a Vec takes whatever is written.
-            let _ = write!(out, "content-length: {length}\r\n");
+        Framing::Chunked(_) => {
+            fields(ask.fields, &[names::TRANSFER_ENCODING, names::CONTENT_LENGTH], out);
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
-        Framing::Length(_) | Framing::Close => {}
+        Framing::Length(length) => {
+            fields(ask.fields, &[names::TRANSFER_ENCODING], out);
+            if length > 0 && !ask.fields.contains(names::CONTENT_LENGTH) {
+                // ignored: a Vec takes whatever is written.
+                let _ = write!(out, "content-length: {length}\r\n");
+            }
+        }
+        Framing::Close => fields(ask.fields, &[names::TRANSFER_ENCODING], out),
     }
     out.extend_from_slice(b"\r\n");
     framing
 }
 
-fn target(uri: &Uri, out: &mut Vec<u8>) {
-    match uri.path_and_query().map(|target| target.as_str()) {
-        Some(target) if target.starts_with('/') || target == "*" => out.extend_from_slice(target.as_bytes()),
-        // A query alone: its path is the root.
-        Some(target) => {
-            out.push(b'/');
-            out.extend_from_slice(target.as_bytes());
+/// Writes all fields but those with these names, which most heads do not have.
+fn fields(fields: &Fields, but: &[&str], out: &mut Vec<u8>) {
+    if !but.iter().any(|name| fields.contains(name)) {
+        return fields.write_to(out);
+    }
+    for (name, value) in fields.iter().filter(|(name, _)| !but.contains(name)) {
+        for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(piece);
         }
-        None => out.push(b'/'),
     }
 }
 
-/// Writes one line of a head or of trailers.
-pub(super) fn field(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn length(fields: &Fields) -> Option<u64> {
+    fields.get_str(names::CONTENT_LENGTH)?.parse().ok()
 }
 
 /// The fields that `Trailer` names.
-fn named_trailers(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::TRAILER).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
+fn named_trailers(fields: &Fields) -> Vec<HeaderName> {
+    let values = fields.all(names::TRAILER).filter(|value| value.is_ascii());
+    let named = values.flat_map(|value| value.split(|byte| *byte == b','));
+    named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }

@@ -1,34 +1,25 @@
 //! The head of an answer: where it ends, what it says, and how its body is framed.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use httparse::{ParserConfig, Status};
-use hyper::ext::ReasonPhrase;
+use http::{Method, StatusCode, Version};
+use httparse::{Error, Header, ParserConfig, Status};
 use memchr::memchr;
 
 use super::fault::Flaw;
+use crate::message::{Fields, ResponseHead, names};
 
-/// Header fields at most. Source: as many as a request may have.
-pub(super) const MAX_FIELDS: usize = 100;
+/// Header fields at most. Source: some apps set a cookie or a link for each thing they name; with as many fields as this a
+/// head is near the bound for its bytes.
+pub(super) const MAX_FIELDS: usize = 1000;
+/// As many as nearly every head has: there is room on the stack for them.
+const USUAL_FIELDS: usize = 100;
 /// The largest `Content-Length`. Source: a signed 64-bit count, which every server's arithmetic can hold.
 const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
 
-/// A head that was read.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) status: StatusCode,
-    pub(super) version: Version,
-    pub(super) headers: HeaderMap,
-    /// Where it is not the usual one.
-    pub(super) reason: Option<ReasonPhrase>,
-    facts: Facts,
-}
-
 /// What in a head decides on the framing and on the connection.
 #[derive(Debug, Default)]
-struct Facts {
+pub(super) struct Facts {
     length: Option<Length>,
     /// Fields called `Transfer-Encoding`.
     codings: u32,
@@ -90,12 +81,31 @@ impl Finder {
     }
 }
 
-/// Says what is wrong with the beginning of a head, if it can be said already.
-pub(super) fn check(beginning: &[u8]) -> Result<(), Flaw> {
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+/// Reads the head that `bytes` begin with into `head`, and says how long it is. `None`: it is not all there, and nothing is
+/// wrong with what is.
+pub(super) fn parse(bytes: &[u8], head: &mut ResponseHead) -> Result<Option<(usize, Facts)>, Flaw> {
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+    match parse_into(bytes, head, &mut usual) {
+        Err(Flaw::Head(Error::TooManyHeaders)) => parse_into(bytes, head, &mut Box::new_uninit_slice(MAX_FIELDS)),
+        parsed => parsed,
+    }
+}
+
+fn parse_into<'a>(
+    bytes: &'a [u8],
+    head: &mut ResponseHead,
+    fields: &mut [MaybeUninit<Header<'a>>],
+) -> Result<Option<(usize, Facts)>, Flaw> {
     let mut answer = httparse::Response::new(&mut []);
-    config().parse_response_with_uninit_headers(&mut answer, beginning, &mut fields).map_err(Flaw::Head)?;
-    Ok(())
+    let parsed = config().parse_response_with_uninit_headers(&mut answer, bytes, fields);
+    let Status::Complete(length) = parsed.map_err(Flaw::Head)? else { return Ok(None) };
+    let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Flaw::Value)?;
+    head.status = status;
+    head.version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let unusual = answer.reason.filter(|reason| Some(*reason) != status.canonical_reason());
+    head.reason = unusual.map(|reason| reason.as_bytes().into());
+    lay(bytes.get(..length).unwrap_or_default(), answer.headers, &mut head.fields);
+    Ok(Some((length, Facts::of(&head.fields))))
 }
 
 fn config() -> ParserConfig {
@@ -105,44 +115,36 @@ fn config() -> ParserConfig {
     config
 }
 
-/// Reads the head that `bytes` are; `headers`, which is empty, becomes its fields.
-pub(super) fn parse(bytes: &Bytes, mut headers: HeaderMap) -> Result<Head, Flaw> {
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut answer = httparse::Response::new(&mut []);
-    let parsed = config().parse_response_with_uninit_headers(&mut answer, bytes, &mut fields);
-    if parsed.map_err(Flaw::Head)? != Status::Complete(bytes.len()) {
-        return Err(Flaw::Value);
+/// Makes `fields` those that were `read` in `head`.
+fn lay(head: &[u8], read: &[Header<'_>], fields: &mut Fields) {
+    fields.lay(head);
+    for field in read {
+        fields.place(place(head, field.name.as_bytes()), place(head, field.value));
     }
-    let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Flaw::Value)?;
-    let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let reason = answer.reason.filter(|reason| Some(*reason) != status.canonical_reason());
-    let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
-    let mut facts = Facts::default();
-    for field in answer.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Flaw::Value)?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| Flaw::Value)?;
-        facts.learn(&name, &value);
-        headers.append(name, value);
-    }
-    Ok(Head { status, version, headers, reason, facts })
 }
 
-impl Head {
-    /// True for an answer that another follows.
-    pub(super) fn is_informational(&self) -> bool {
-        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
-    }
+/// Where in `head` a piece of it stands.
+fn place(head: &[u8], piece: &[u8]) -> Range<usize> {
+    let start = piece.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+    start..start.saturating_add(piece.len())
+}
 
+/// True for an answer that another follows.
+pub(super) fn is_informational(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+impl Facts {
     /// How the answer to a request with this method ends (RFC 9112, 6.3).
-    pub(super) fn ending(&self, method: &Method) -> Result<Ending, Flaw> {
-        let bodiless = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || self.status.is_informational()
+    pub(super) fn ending(&self, head: &ResponseHead, method: &Method) -> Result<Ending, Flaw> {
+        let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || head.status.is_informational()
             || *method == Method::HEAD
-            || (*method == Method::CONNECT && self.status.is_success());
-        match (self.facts.codings, self.facts.length) {
+            || (*method == Method::CONNECT && head.status.is_success());
+        match (self.codings, self.length) {
             _ if bodiless => Ok(Ending::Head),
-            (1, _) if self.version == Version::HTTP_11 => {
-                Ok(if self.facts.chunked { Ending::Chunked } else { Ending::Close })
+            (1, _) if head.version == Version::HTTP_11 => {
+                Ok(if self.chunked { Ending::Chunked } else { Ending::Close })
             }
             (0, None) => Ok(Ending::Close),
             (0, Some(Length::Once(length) | Length::Repeated(length))) if length <= MAX_LENGTH => {
@@ -155,38 +157,36 @@ impl Head {
 
     /// True where the connection may carry another request after this answer, as far as the head says. Not after one that
     /// somebody else could read in another way.
-    pub(super) fn keeps(&self, method: &Method) -> bool {
-        let persists = self.version == Version::HTTP_11 || self.facts.keep_alive;
-        let plain = match self.facts.length {
+    pub(super) fn keeps(&self, head: &ResponseHead, method: &Method) -> bool {
+        let persists = head.version == Version::HTTP_11 || self.keep_alive;
+        let plain = match self.length {
             None => true,
-            Some(Length::Once(_)) => self.facts.codings == 0,
+            Some(Length::Once(_)) => self.codings == 0,
             Some(Length::Repeated(_) | Length::Wrong) => false,
         };
-        let leaves = self.status == StatusCode::SWITCHING_PROTOCOLS || *method == Method::CONNECT;
-        persists && plain && !self.facts.close && !leaves
+        let leaves = head.status == StatusCode::SWITCHING_PROTOCOLS || *method == Method::CONNECT;
+        persists && plain && !self.close && !leaves
     }
-}
 
-impl Facts {
-    fn learn(&mut self, name: &HeaderName, value: &HeaderValue) {
-        match *name {
-            header::CONTENT_LENGTH => self.length(value),
-            header::TRANSFER_ENCODING => {
-                self.codings += 1;
-                self.chunked = tokens(value).last().is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
-            }
-            header::CONNECTION => {
-                self.close |= tokens(value).any(|option| option.eq_ignore_ascii_case("close"));
-                self.keep_alive |= tokens(value).any(|option| option.eq_ignore_ascii_case("keep-alive"));
-            }
-            _ => {}
+    fn of(fields: &Fields) -> Self {
+        let mut facts = Self::default();
+        for value in fields.all(names::CONTENT_LENGTH) {
+            facts.length(value);
         }
+        for value in fields.all(names::TRANSFER_ENCODING) {
+            facts.codings += 1;
+            facts.chunked = tokens(value).last().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        }
+        for option in fields.all(names::CONNECTION).flat_map(tokens) {
+            facts.close |= option.eq_ignore_ascii_case(b"close");
+            facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+        facts
     }
 
-    fn length(&mut self, value: &HeaderValue) {
-        let Ok(text) = value.to_str() else { return self.length = Some(Length::Wrong) };
-        for token in text.split(',') {
-            self.length = Some(match (self.length, decimal(token.trim().as_bytes())) {
+    fn length(&mut self, value: &[u8]) {
+        for token in tokens(value) {
+            self.length = Some(match (self.length, decimal(token)) {
                 (None, Some(length)) => Length::Once(length),
                 (Some(Length::Once(known) | Length::Repeated(known)), Some(length)) if known == length => {
                     Length::Repeated(length)
@@ -197,9 +197,10 @@ impl Facts {
     }
 }
 
-/// The elements of a comma-separated list; none of a value that is not ASCII.
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.to_str().unwrap_or_default().split(',').map(str::trim)
+/// The elements of a comma-separated list; an empty one of a value that is not ASCII.
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let value = if value.is_ascii() { value } else { &[] };
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// The number that `digits` write, and nothing but digits.

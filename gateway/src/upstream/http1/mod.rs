@@ -5,7 +5,8 @@
 //! that comes before the request's end is seen. No task, channel or buffer belongs to a connection that idles.
 //!
 //! - `encode`: a request on its way out. `head`, `chunks`, `reading`: an answer on its way in; pure, bytes in,
-//!   message out. `wire` joins them to the socket, `body` shows what follows the head, `spare` keeps buffers.
+//!   message out. `wire` joins them to the socket, `body` shows what follows the head, `spare` keeps
+//!   memory, for the clients' side too.
 //!
 //! It never decides whether a request is sent again or a connection is kept for long; it only says whether it could be.
 //!
@@ -25,7 +26,7 @@ mod wire;
 pub use body::AnswerBody;
 pub use encode::Ask;
 pub use fault::{Fault, Flaw};
-pub(super) use spare::Spare;
+pub use spare::Spare;
 pub(super) use wire::{Shared, Wire, exchange, send_rest};
 
 #[cfg(test)]

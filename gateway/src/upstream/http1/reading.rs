@@ -2,20 +2,22 @@
 //! what comes out.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::SizeHint;
 use memchr::memmem;
 
 use super::{
     chunks::Chunks,
     fault::{Fault, Flaw},
-    head::{self, Ending, Finder, Head, MAX_FIELDS},
+    head::{self, Ending, Facts, Finder},
 };
-use crate::net::buffers;
+use crate::{message::ResponseHead, net::buffers};
 
 /// The longest head of an answer, in bytes. Source: as long as a request's may be by default (`limits.header_bytes`), and a
 /// bound for what an app can have a worker hold before its answer is one.
 pub(super) const MAX_HEAD_BYTES: usize = buffers::ANSWER_HEAD;
+/// Trailers at most. Source: hyper's limit.
+const MAX_TRAILERS: usize = 100;
 /// Trailers, in bytes. Source: hyper's limit.
 const MAX_TRAILER_BYTES: usize = 16 << 10;
 
@@ -29,8 +31,8 @@ pub(super) struct Reading {
 enum State {
     Head {
         finder: Finder,
-        /// The incomplete head is looked at for what is wrong with it once it is so long.
-        check_at: usize,
+        /// What is there is read as a head once it is so long, whole or not: nearly every head comes in one piece.
+        read_at: usize,
     },
     Length(u64),
     Chunked(Chunks),
@@ -59,7 +61,7 @@ pub(super) enum Item {
 impl Reading {
     /// Ready for an answer's head.
     pub(super) fn new() -> Self {
-        Self { state: State::Head { finder: Finder::default(), check_at: 1 } }
+        Self { state: State::Head { finder: Finder::default(), read_at: 1 } }
     }
 
     /// Nothing is to be read.
@@ -67,42 +69,53 @@ impl Reading {
         Self { state: State::Ended }
     }
 
-    /// The next head in `read`, which may be an informational one, if it is all there. Takes `spare` for its fields.
+    /// Reads the next head in `read`, which may be an informational one, into `head`, if it is all there.
     pub(super) fn head(
         &mut self,
         read: &mut BytesMut,
         method: &Method,
-        spare: &mut HeaderMap,
-    ) -> Result<Option<Head>, Flaw> {
-        let found = self.find_head(read, method, spare);
+        head: &mut ResponseHead,
+    ) -> Result<Option<Facts>, Flaw> {
+        let found = self.find_head(read, method, head);
         if found.is_err() {
             self.state = State::Failed;
         }
         found
     }
 
-    fn find_head(&mut self, read: &mut BytesMut, method: &Method, spare: &mut HeaderMap) -> Result<Option<Head>, Flaw> {
-        let State::Head { finder, check_at } = &mut self.state else { return Err(Flaw::Value) };
-        let Some(length) = finder.find(read) else {
-            if read.len() >= *check_at {
+    fn find_head(
+        &mut self,
+        read: &mut BytesMut,
+        method: &Method,
+        head: &mut ResponseHead,
+    ) -> Result<Option<Facts>, Flaw> {
+        let State::Head { finder, read_at } = &mut self.state else { return Err(Flaw::Value) };
+        let due = read.len() >= *read_at;
+        let ended = !due && finder.find(read).is_some();
+        let parsed = if due || ended { head::parse(read, head)? } else { None };
+        let Some((length, facts)) = parsed else {
+            if due {
                 // Seldom enough that a head in many pieces is not read again for each.
-                *check_at = read.len() * 2;
-                head::check(read)?;
+                *read_at = read.len() * 2;
             }
-            return if read.len() < MAX_HEAD_BYTES { Ok(None) } else { Err(Flaw::HeadTooLarge) };
+            return match read.len() {
+                _ if ended => Err(Flaw::Value),
+                MAX_HEAD_BYTES.. => Err(Flaw::HeadTooLarge),
+                _ => Ok(None),
+            };
         };
         if length > MAX_HEAD_BYTES {
             return Err(Flaw::HeadTooLarge);
         }
-        let head = head::parse(&read.split_to(length).freeze(), std::mem::take(spare))?;
-        self.state = match head.ending(method)? {
-            _ if head.is_informational() => Self::new().state,
+        read.advance(length);
+        self.state = match facts.ending(head, method)? {
+            _ if head::is_informational(head.status) => Self::new().state,
             Ending::Head | Ending::Length(0) => State::Ended,
             Ending::Length(length) => State::Length(length),
             Ending::Chunked => State::Chunked(Chunks::new()),
             Ending::Close => State::Close,
         };
-        Ok(Some(head))
+        Ok(Some(facts))
     }
 
     /// What comes next of what follows the head.
@@ -186,7 +199,7 @@ impl Reading {
                 Ok(())
             }
             State::Head { .. } => {
-                head::check(read)?;
+                head::parse(read, &mut ResponseHead::new(StatusCode::OK))?;
                 Err(Fault::Ended)
             }
             _ => Err(Fault::Ended),
@@ -240,9 +253,12 @@ fn trailers_length(read: &[u8], looked: &mut usize) -> Result<Option<usize>, Fla
         return Ok(Some(2));
     }
     let from = looked.saturating_sub(3);
-    let found = memmem::find(read.get(from..).unwrap_or_default(), b"\r\n\r\n");
+    let new = read.get(from..).unwrap_or_default();
+    let found = memmem::find(new, b"\r\n\r\n");
     *looked = read.len();
     match found {
+        // Nothing that follows would mend it.
+        None if new.windows(2).any(|pair| matches!(pair, [b'\r', after] if *after != b'\n')) => Err(Flaw::Trailers),
         Some(at) if from + at + 4 <= MAX_TRAILER_BYTES => Ok(Some(from + at + 4)),
         None if read.len() < MAX_TRAILER_BYTES => Ok(None),
         _ => Err(Flaw::Trailers),
@@ -255,7 +271,7 @@ fn trailers(bytes: &[u8]) -> Result<Option<HeaderMap>, Flaw> {
     if memchr::memchr_iter(b'\n', bytes).any(|at| bare(&at)) {
         return Err(Flaw::Trailers);
     }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILERS];
     let Ok(httparse::Status::Complete((length, fields))) = httparse::parse_headers(bytes, &mut fields) else {
         return Err(Flaw::Trailers);
     };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::AsyncReadExt as _,
@@ -22,11 +22,14 @@ use super::{
     body::AnswerBody,
     encode::{self, Ask},
     fault::{Fault, Flaw},
-    head::Head,
+    head,
     reading::{Item, Reading},
-    spare::{Buffers, Spare},
+    spare::Spare,
 };
-use crate::net::{buffers, outbox::Outbox, stream::Stream};
+use crate::{
+    message::ResponseHead,
+    net::{buffers, outbox::Outbox, stream::Stream},
+};
 
 /// Room for the first read of an answer, where the one before was no larger: nearly every head, and the whole of a small
 /// answer.
@@ -34,8 +37,8 @@ const FIRST_READ: usize = 8 << 10;
 /// Room that is asked for one read at most, which bounds what is held of a body that its reader is slow to take.
 const LARGEST_READ: usize = buffers::ANSWER_PIECE;
 /// A buffer for which more room was asked than this is not kept for another exchange: those that are kept take a few MiB
-/// of a worker at most.
-const LARGEST_KEPT: usize = buffers::ANSWER_HEAD;
+/// of a worker at most. An answer of 64 KiB fits with its head, so that the next one like it is one read.
+const LARGEST_KEPT: usize = buffers::ANSWER_HEAD + FIRST_READ;
 
 /// A connection that an answer's body and a lease share.
 pub(crate) type Shared<B> = Rc<RefCell<Wire<B>>>;
@@ -115,10 +118,11 @@ impl<B> Wire<B> {
     pub(crate) fn rest(&mut self) {
         debug_assert!(self.is_reusable(), "a connection rests in the middle of an exchange");
         self.upload = None;
-        let (read, write) = (std::mem::take(&mut self.read), self.outbox.take_memory());
+        let read = std::mem::take(&mut self.read);
         if !self.grown {
-            self.spare.keep(Buffers { read, write });
+            self.spare.keep_read(read);
         }
+        self.spare.keep_write(self.outbox.take_memory());
     }
 
     /// The socket.
@@ -192,17 +196,24 @@ impl<B> Wire<B> {
 
     /// Reads once; 0: the peer has sent its last byte.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = self.poll_fill(cx);
+        if read.is_pending() && std::mem::take(&mut self.drained) && !self.reading.ends_with_connection() {
+            // An app with Nagle's algorithm on that writes head and body apart holds the body back until the head is
+            // acknowledged, and our kernel delays that by 40 ms (outage D). More is to come, so it is not delayed.
+            self.stream.set_quickack();
+        }
+        read
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read.capacity() == 0 {
+            // An app that takes its time costs no memory.
+            ready!(self.stream.poll_readable(cx));
+            self.read = self.spare.take_read();
+        }
         self.make_room();
         let room = self.read.capacity() - self.read.len();
-        let Poll::Ready(read) = pin!(self.stream.read_buf(&mut self.read)).poll(cx) else {
-            if std::mem::take(&mut self.drained) && !self.reading.ends_with_connection() {
-                // An app with Nagle's algorithm on that writes head and body apart holds the body back until the head is
-                // acknowledged, and our kernel delays that by 40 ms (outage D). More is to come, so it is not delayed.
-                self.stream.set_quickack();
-            }
-            return Poll::Pending;
-        };
-        let read = read?;
+        let read = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?;
         self.came = self.came.saturating_add(read);
         self.drained = read < room;
         self.next_read = if self.drained { FIRST_READ } else { (self.next_read * 2).min(LARGEST_READ) };
@@ -230,8 +241,7 @@ where
             self.keeps = false;
             return Err(body);
         }
-        let Buffers { read, mut write } = self.spare.take();
-        self.read = read;
+        let mut write = self.spare.take_write();
         let framing = encode::head(ask, &body, &mut write);
         self.outbox.begin(write, framing, body);
         self.reading = Reading::new();
@@ -240,16 +250,14 @@ where
         Ok(())
     }
 
-    /// Sends, and reads up to the answer's head; both at once, as an answer may come before the request's end.
-    fn poll_head(&mut self, cx: &mut Context<'_>, ask: &Ask<'_>) -> Poll<Result<Head, Fault>> {
+    /// Sends, and reads up to the answer's `head`; both at once, as an answer may come before the request's end.
+    fn poll_head(&mut self, cx: &mut Context<'_>, ask: &Ask<'_>, head: &mut ResponseHead) -> Poll<Result<(), Fault>> {
         if let Poll::Ready(Err(fault)) = self.outbox.poll_send(&mut self.stream, cx) {
             return Poll::Ready(Err(fault.into()));
         }
         loop {
-            if !self.read.is_empty()
-                && let Some(head) = self.next_head(ask)?
-            {
-                return Poll::Ready(Ok(head));
+            if !self.read.is_empty() && self.next_head(ask, head)? {
+                return Poll::Ready(Ok(()));
             }
             if ready!(self.poll_read(cx))? == 0 {
                 self.reading.end(&self.read)?;
@@ -257,22 +265,19 @@ where
         }
     }
 
-    /// The answer's head, if all of it was read. Informational ones before it are told and dropped.
-    fn next_head(&mut self, ask: &Ask<'_>) -> Result<Option<Head>, Fault> {
-        let mut spare = self.spare.take_headers();
-        loop {
-            let Some(head) = self.reading.head(&mut self.read, ask.method, &mut spare)? else {
-                self.spare.recycle(spare);
-                return Ok(None);
-            };
-            if !head.is_informational() {
-                self.keeps = head.keeps(ask.method);
-                return Ok(Some(head));
-            }
-            (ask.informed)(head.status);
-            spare = head.headers;
-            spare.clear();
+    /// True once all of the answer's head was read. Informational ones before it are told and dropped.
+    fn next_head(&mut self, ask: &Ask<'_>, head: &mut ResponseHead) -> Result<bool, Fault> {
+        if head.fields.capacity() == 0 {
+            head.fields = self.spare.take_fields();
         }
+        while let Some(facts) = self.reading.head(&mut self.read, ask.method, head)? {
+            if !head::is_informational(head.status) {
+                self.keeps = facts.keeps(head, ask.method);
+                return Ok(true);
+            }
+            (ask.informed)(head);
+        }
+        Ok(false)
     }
 }
 
@@ -284,37 +289,35 @@ pub(crate) async fn exchange<B>(
     wire: &Shared<B>,
     ask: &Ask<'_>,
     body: B,
-) -> Result<Result<Response<AnswerBody<B>>, Fault>, B>
+) -> Result<Result<(ResponseHead, AnswerBody<B>), Fault>, B>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     wire.borrow_mut().begin(ask, body)?;
-    let head = poll_fn(|cx| wire.borrow_mut().poll_head(cx, ask)).await;
-    Ok(head.and_then(|head| answer(wire, head)))
+    let mut head = ResponseHead::new(StatusCode::OK);
+    let read = poll_fn(|cx| wire.borrow_mut().poll_head(cx, ask, &mut head)).await;
+    Ok(read.and_then(|()| follow(wire, head.status)).map(|body| (head, body)))
 }
 
-fn answer<B>(wire: &Shared<B>, head: Head) -> Result<Response<AnswerBody<B>>, Fault>
+/// What follows the head of an answer with this status.
+fn follow<B>(wire: &Shared<B>, status: StatusCode) -> Result<AnswerBody<B>, Fault>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let uploads = !wire.borrow().outbox.is_over();
-    if uploads && head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Flaw::EarlySwitch.into());
+    let mut held = wire.borrow_mut();
+    if !held.outbox.is_over() {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Flaw::EarlySwitch.into());
+        }
+        if !held.is_ended() {
+            let task = spawn_local(upload(Rc::downgrade(wire))).abort_handle();
+            held.upload = Some(Upload { task, failed: None, reader: None });
+        }
     }
-    if uploads && !wire.borrow().is_ended() {
-        let task = spawn_local(upload(Rc::downgrade(wire))).abort_handle();
-        wire.borrow_mut().upload = Some(Upload { task, failed: None, reader: None });
-    }
-    let mut response = Response::new(AnswerBody::new(Rc::clone(wire)));
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    *response.headers_mut() = head.headers;
-    if let Some(reason) = head.reason {
-        response.extensions_mut().insert(reason);
-    }
-    Ok(response)
+    drop(held);
+    Ok(AnswerBody::new(wire))
 }
 
 /// Sends the rest of a request whose answer is complete, and nothing after it.

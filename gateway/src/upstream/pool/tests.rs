@@ -4,7 +4,7 @@ use std::{
     task::Poll,
 };
 
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -17,6 +17,7 @@ use super::*;
 use crate::config::{LimitsConfig, UpstreamConfig};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
+type Answer = (ResponseHead, AnswerBody<Body>);
 
 const SOON: Duration = Duration::from_secs(10);
 const SETTINGS: PoolSettings =
@@ -31,16 +32,13 @@ async fn ask_with(
     lease: &mut Lease<Body>,
     fields: &[(&'static str, &'static str)],
     body: Body,
-) -> Result<Response<AnswerBody<Body>>, SendError<Body>> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in [("host", "a")].iter().chain(fields) {
-        headers.append(*name, value.parse().unwrap());
-    }
-    let (method, target, informed) = (Method::POST, Uri::from_static("/"), |_: StatusCode| {});
-    lease.send(&Ask { method: &method, target: &target, headers: &headers, informed: &informed }, body).await
+) -> Result<Answer, SendError<Body>> {
+    let fields: Fields = [("host", "a")].iter().chain(fields).copied().collect();
+    let (method, informed) = (Method::POST, |_: &ResponseHead| {});
+    lease.send(&Ask { method: &method, target: "/", fields: &fields, informed: &informed }, body).await
 }
 
-async fn ask(lease: &mut Lease<Body>, body: Body) -> Result<Response<AnswerBody<Body>>, SendError<Body>> {
+async fn ask(lease: &mut Lease<Body>, body: Body) -> Result<Answer, SendError<Body>> {
     ask_with(lease, &[], body).await
 }
 
@@ -120,7 +118,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 async fn exchange(pool: &Pool<Body>, address: &Address) -> Lease<Body> {
     let mut lease = pool.checkout(address, SOON, false).await.unwrap();
     let answer = ask(&mut lease, full("")).await.unwrap();
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(answer.1.collect().await.unwrap().to_bytes(), "ok");
     lease
 }
 
@@ -177,7 +175,7 @@ fn an_idle_connection_that_speaks_unasked_is_not_used_again() {
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         peer.write_all(OK.as_bytes()).await.unwrap();
-        ask(&mut lease, full("")).await.unwrap().into_body().collect().await.unwrap();
+        ask(&mut lease, full("")).await.unwrap().1.collect().await.unwrap();
         lease.release();
         assert_eq!(pool.idle(), 1);
         peer.write_all(OK.replace("ok", "no").as_bytes()).await.unwrap();
@@ -297,7 +295,7 @@ fn an_answer_that_comes_before_the_whole_request_spends_the_connection() {
         let mut chunks: mpsc::Receiver<Result<http_body::Frame<Bytes>, io::Error>> = chunks;
         let body = StreamBody::new(futures_util::stream::poll_fn(move |cx| chunks.poll_recv(cx))).boxed_unsync();
         let answer = ask(&mut lease, body).await.unwrap();
-        answer.into_body().collect().await.unwrap();
+        answer.1.collect().await.unwrap();
         lease.release();
         assert_eq!(pool.idle(), 0);
         drop(unfinished);
@@ -317,7 +315,7 @@ fn a_request_that_was_answered_before_its_end_is_sent_to_its_end() {
         peer.write_all(OK.as_bytes()).await.unwrap();
         let large = Full::new(Bytes::from(vec![b'x'; 8 << 20])).map_err(|never| match never {}).boxed_unsync();
         let answer = ask(&mut lease, large).await.unwrap();
-        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert_eq!(answer.1.collect().await.unwrap().to_bytes(), "ok");
         assert!(lease.connection.wire.borrow().is_answered_early());
         lease.release();
         assert_eq!((pool.idle(), pool.open()), (0, 1));
@@ -394,7 +392,7 @@ fn head_and_small_body_leave_in_one_write() {
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
         for _ in 0..2 {
             let answer = ask(&mut lease, full("hello")).await.unwrap();
-            answer.into_body().collect().await.unwrap();
+            answer.1.collect().await.unwrap();
             assert_eq!(lease.connection.wire.borrow().writes(), 1);
         }
     });
@@ -426,7 +424,7 @@ fn an_upgraded_connection_is_handed_over_with_what_was_read() {
         let pool = Pool::new(SETTINGS);
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();
         let answer = ask_with(&mut lease, &[("connection", "upgrade"), ("upgrade", "echo")], full("")).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(answer.0.status, StatusCode::SWITCHING_PROTOCOLS);
         let (mut stream, mut early) = lease.into_stream().unwrap();
         let mut text = early.split_to(early.len()).to_vec();
         stream.write_all(b"late").await.unwrap();
@@ -587,7 +585,7 @@ fn an_end_that_nobody_has_noticed_fails_the_next_request_without_an_answer() {
         let (mut peer, _) = listener.accept().unwrap();
         std::io::Write::write_all(&mut peer, OK.as_bytes()).unwrap();
         let answer = ask(&mut lease, full("")).await.unwrap();
-        answer.into_body().collect().await.unwrap();
+        answer.1.collect().await.unwrap();
         lease.release();
         drop(peer);
         let mut lease = pool.checkout(&address, SOON, false).await.unwrap();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::model::{
     Action, App, AppId, AppSpec, HeaderOps, NormalPath, PathMatch, Rev, Route, RouteMatch, WeightedUpstream,
@@ -56,9 +56,11 @@ fn prefix(path: &str) -> PathMatch {
 }
 
 fn matched(app: &App, method: Method, path: &str, headers: &[(&str, &str)]) -> Option<String> {
-    let headers: HeaderMap = headers.iter().map(|(name, value)| header(name, value)).collect();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| header(name, value)).collect();
+    let has =
+        |name: &HeaderName, value: &HeaderValue| headers.iter().any(|header| (&header.0, &header.1) == (name, value));
     let path = NormalPath::new(path).unwrap();
-    match_route(app, &path, &method, &headers).map(|route| route.name.as_deref().unwrap().to_owned())
+    match_route(app, &path, &method, has).map(|route| route.name.as_deref().unwrap().to_owned())
 }
 
 /// Gateway API's order, as the parser leaves it: exact, longest prefix, method, number of headers, as written.

@@ -108,6 +108,40 @@ fn an_upstream_that_reads_slowly_costs_a_bounded_part_of_the_upload() {
     writing.join().unwrap();
 }
 
+/// Requests are not read on while the answers to those before are not taken.
+#[test]
+fn a_client_that_reads_no_answer_has_a_bounded_part_of_its_requests_read() {
+    for host in ["app", "nobody"] {
+        let sockets = Sockets::new();
+        let upstream = Upstream::ok();
+        let gateway = sockets.gateway(&upstream);
+        let mut client = sockets.connect();
+        let requests = format!("GET / HTTP/1.1\r\nHost: {host}.test\r\n\r\n").repeat(1000);
+        client.stream.set_write_timeout(Some(FULL)).unwrap();
+        let (mut written, mut at) = (0, 0);
+        let blocked = loop {
+            match client.stream.write(&requests.as_bytes()[at..]) {
+                Ok(more) => (written, at) = (written + more, (at + more) % requests.len()),
+                Err(error) => break error.kind(),
+            }
+            assert!(written <= AHEAD, "{written} bytes were taken of a client that reads nothing");
+        };
+        assert_eq!(blocked, ErrorKind::WouldBlock);
+        // Others are served meanwhile.
+        let mut other = sockets.connect();
+        other.send(GET);
+        assert_eq!(other.reply().text(), "ok");
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let whole = written / (requests.len() / 1000);
+        let status = if host == "app" { 200 } else { 404 };
+        for _ in 0..whole {
+            assert_eq!(client.reply().status(), status);
+        }
+        assert!(!client.more(), "the connection ends");
+        eventually("no connection is left", || gateway.stats.connections() == 1);
+    }
+}
+
 /// The end of a half-closed client's side is not taken for the end of its answer while that is still to be written.
 #[test]
 fn a_half_closed_client_that_reads_slowly_gets_its_answer_whole() {
@@ -228,4 +262,30 @@ fn a_client_that_resets_while_it_waits_for_a_place_leaves_it_to_others() {
     assert!(upstream.saw_nothing());
     let state = gateway.endpoints.known(&address(&upstream)).unwrap();
     eventually("nothing is in flight", || state.in_flight() == 0);
+}
+
+/// Its request's end is read by what sends it on, while the answer waits for the upstream.
+#[test]
+fn a_client_that_resets_after_the_end_of_an_upload_that_was_answered_early_leaves_nothing() {
+    let upstream = Upstream::scripted(|_, wire, seen| {
+        let head = wire.head().unwrap();
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n");
+        assert_eq!(wire.take(8), b"halfrest");
+        seen.send(head).unwrap();
+        while matches!(wire.stream.read(&mut [0; 4096]), Ok(read) if read > 0) {}
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send(format!("{POST}Content-Length: 8\r\n\r\nhalf"));
+    assert_eq!(client.head().unwrap().status(), 200);
+    assert_eq!(client.take(10), b"5\r\nearly\r\n");
+    // Some ticks: the second has every connection look at its client, once.
+    std::thread::sleep(Duration::from_secs(1));
+    client.send("rest");
+    upstream.request();
+    reset(client);
+    eventually("nothing is open or in flight", || {
+        let state = gateway.endpoints.known(&address(&upstream));
+        gateway.stats.connections() == 0 && state.is_some_and(|state| state.in_flight() == 0)
+    });
 }

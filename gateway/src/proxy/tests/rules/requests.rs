@@ -283,6 +283,15 @@ pub(super) const RULES: &[Rule] = &[
         then: Stays,
     },
     Rule {
+        section: "9112 3.2",
+        says: "a fragment in a target is refused with 400, and so is what no URI holds",
+        client: "GET /a#b HTTP/1.1\nHost: app.test\n\n",
+        sees: &[],
+        upstream: OK,
+        gets: &["HTTP/1.1 400", "proxy-status: holdgate; error=http_request_error"],
+        then: Stays,
+    },
+    Rule {
         section: "9112 3.2.2",
         says: "an absolute target decides over `Host`, and passes as a path",
         client: "GET http://app.test:81/x?y HTTP/1.1\nHost: other.test\n\n",
@@ -302,9 +311,9 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         section: "9112 3.2.4",
-        says: "OPTIONS of an absolute target without a path passes as `OPTIONS /` (a limit: it should be `*`)",
+        says: "OPTIONS of an absolute target without path and query passes as `OPTIONS *`",
         client: "OPTIONS http://app.test HTTP/1.1\nHost: app.test\n\n",
-        sees: &["OPTIONS / HTTP/1.1"],
+        sees: &["OPTIONS * HTTP/1.1", "host: app.test"],
         upstream: OK,
         gets: FINE,
         then: Stays,

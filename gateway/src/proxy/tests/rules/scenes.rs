@@ -1,8 +1,8 @@
 //! Rules that take more than one message each way: who speaks when, and who ends what.
 
-use std::{io::Write, net::Shutdown};
+use std::{io::Write, net::Shutdown, time::Duration};
 
-use super::super::harness::{Gateway, Upstream, eventually, held, long, short};
+use super::super::harness::{Client, Gateway, Upstream, eventually, held, long, settings, short};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: app.test\r\n";
@@ -150,8 +150,26 @@ fn one_100_reaches_a_client_that_waits_for_it() {
     client.send(format!("{POST}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"));
     assert_eq!(client.head().unwrap().start, "HTTP/1.1 100 Continue");
     client.send("body");
+    assert_eq!(client.head().unwrap().start, "HTTP/1.1 103 Early Hints");
     assert_eq!(client.reply().start, "HTTP/1.1 200 OK");
     assert_eq!(upstream.request().header("expect"), Some("100-continue"));
+}
+
+/// RFC 9110, 15.2: a 100 that the upstream says together with its answer is not lost; the client would not send its body.
+#[test]
+fn a_100_that_comes_with_the_answer_reaches_a_client_that_waits_for_it() {
+    let upstream = Upstream::scripted(|_, wire, _| {
+        wire.head().unwrap();
+        wire.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+        let body = wire.take(4);
+        wire.send(body);
+    });
+    let gateway = Gateway::one(&short(&upstream));
+    let mut client = gateway.connect();
+    client.send(format!("{POST}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"));
+    assert_eq!(client.head().unwrap().start, "HTTP/1.1 100 Continue");
+    client.send("body");
+    assert_eq!(client.reply().text(), "body");
 }
 
 /// RFC 9110, 10.1.1: a client that does not wait gets no 100, and its body is forwarded.
@@ -198,14 +216,65 @@ fn a_client_of_http_1_0_can_tell_a_cut_from_the_end() {
     let gateway = Gateway::one(&short(&upstream));
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.0\r\nHost: app.test\r\n\r\n");
-    let mut bytes = [0; 1024];
-    let end = loop {
-        match std::io::Read::read(&mut client.stream, &mut bytes) {
+    assert_eq!(end(&mut client), Err(std::io::ErrorKind::ConnectionReset));
+}
+
+/// How a connection ends.
+fn end(client: &mut Client) -> Result<usize, std::io::ErrorKind> {
+    loop {
+        match std::io::Read::read(&mut client.stream, &mut [0; 1024]) {
             Ok(read) if read > 0 => {}
-            end => break end.map_err(|error| error.kind()),
+            end => return end.map_err(|error| error.kind()),
         }
-    };
-    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+    }
+}
+
+/// The same where it is the gateway that gives the answer up: for a client that seems to have gone, or at the end of a drain.
+#[test]
+fn a_client_of_http_1_0_can_tell_that_it_was_given_up() {
+    let upstream = Upstream::scripted(|_, wire, _| {
+        wire.message("").unwrap();
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        wire.rest();
+    });
+    for half_closes in [true, false] {
+        let mut settings = settings();
+        settings.drain.timeout = Duration::from_millis(50);
+        let mut gateway = Gateway::with(&[("app", &short(&upstream))], settings);
+        let mut client = gateway.connect();
+        client.send("GET / HTTP/1.0\r\nHost: app.test\r\n\r\n");
+        assert_eq!((client.head().unwrap().status(), client.take(4)), (200, b"half".to_vec()));
+        if half_closes {
+            client.stream.shutdown(Shutdown::Write).unwrap();
+        } else {
+            gateway.join();
+        }
+        assert_eq!(end(&mut client), Err(std::io::ErrorKind::ConnectionReset), "half closed: {half_closes}");
+    }
+}
+
+/// RFC 9112, 9.6: what follows the last request of a connection is no request.
+#[test]
+fn nothing_is_taken_for_a_request_behind_the_last_one() {
+    let upstream = Upstream::ok();
+    let gateway = Gateway::one(&short(&upstream));
+    let nobody = GET.replace("app", "nobody");
+    let last = [
+        (GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"), 200),
+        (GET.replace("1.1", "1.0"), 200),
+        (nobody.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"), 404),
+        (nobody.replace("\r\n\r\n", "\r\nContent-Length: 4\r\n\r\nbody"), 404),
+        (nobody.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 404),
+    ];
+    for (request, status) in last {
+        let mut client = gateway.connect();
+        client.send(format!("{request}GET /second HTTP/1.1\r\nHost: app.test\r\n\r\n"));
+        let reply = client.reply();
+        assert_eq!((reply.status(), reply.header("connection")), (status, Some("close")), "{request}");
+        assert!(client.is_closed(), "{request}");
+        assert!(status == 404 || upstream.request().start.starts_with("GET / "), "{request}");
+        assert!(upstream.saw_nothing(), "{request}");
+    }
 }
 
 /// RFC 9112, 7.1: an upload of any size in chunks of any size arrives as it left.
@@ -283,8 +352,8 @@ fn a_half_closed_client_s_answer_may_come_in_pieces() {
 
 /// The limits that docs/HTTP.md names: header fields of an answer, and the case of names.
 #[test]
-fn an_answer_has_a_hundred_fields_at_most_and_names_in_lower_case() {
-    for (fields, status) in [(99, 200), (100, 502)] {
+fn an_answer_has_a_thousand_fields_at_most_and_names_in_lower_case() {
+    for (fields, status) in [(99, 200), (999, 200), (1000, 502)] {
         let many: String = (0..fields).map(|i| format!("X-Field-{i}: \t y \t\r\n")).collect();
         let upstream = Upstream::answering(&format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 0\r\n\r\n"));
         let gateway = Gateway::one(&short(&upstream));

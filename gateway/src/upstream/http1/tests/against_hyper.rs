@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     client::conn::http1,
@@ -21,8 +21,10 @@ use proptest::prelude::*;
 
 use super::super::{
     fault::{Fault, Flaw},
+    head::is_informational,
     reading::{Item, Reading},
 };
+use crate::message::ResponseHead;
 
 /// How often everything is looked at before nothing more is expected of hyper: it has no timers here.
 const ROUNDS: usize = 400;
@@ -57,9 +59,19 @@ struct Seen {
     headers: Vec<(String, Vec<u8>)>,
 }
 
-fn seen(status: u16, version: Version, reason: Option<&ReasonPhrase>, headers: &HeaderMap) -> Seen {
+fn seen(status: u16, version: Version, reason: Option<&[u8]>, headers: &HeaderMap) -> Seen {
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    Seen { status, version, reason: reason.map(|reason| reason.as_bytes().to_vec()), headers }
+    Seen { status, version, reason: reason.map(<[u8]>::to_vec), headers }
+}
+
+/// A map has fields of one name together, so that is how they are compared.
+fn seen_here(head: &ResponseHead) -> Seen {
+    let mut headers = HeaderMap::new();
+    for (name, value) in head.fields.iter() {
+        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap());
+    }
+    assert_eq!(headers.len(), head.fields.len());
+    seen(head.status.as_u16(), head.version, head.reason.as_deref(), &headers)
 }
 
 /// A socket from which these reads come once something was written.
@@ -120,7 +132,7 @@ fn by_hyper(reads: &[Vec<u8>], ends: bool, method: &Method) -> Outcome {
         let request = Request::builder().method(method).uri("/").header("host", "a").body(Empty::new()).unwrap();
         let mut exchange = pin!(async {
             let Ok(response) = sender.send_request(request).await else { return outcome.end = End::Broken(None) };
-            let reason = response.extensions().get::<ReasonPhrase>();
+            let reason = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
             outcome.head = Some(seen(response.status().as_u16(), response.version(), reason, response.headers()));
             let mut body = response.into_body();
             while let Some(frame) = body.frame().await {
@@ -162,13 +174,13 @@ fn read_here(
     method: &Method,
     outcome: &mut Outcome,
 ) -> Result<(), Fault> {
-    let (mut reading, mut read, mut spare) = (Reading::new(), BytesMut::new(), HeaderMap::new());
+    let (mut reading, mut read, mut head) = (Reading::new(), BytesMut::new(), ResponseHead::new(StatusCode::OK));
     loop {
         if outcome.head.is_none() {
-            while let Some(head) = reading.head(&mut read, method, &mut spare)? {
-                if !head.is_informational() {
-                    outcome.reusable = head.keeps(method);
-                    outcome.head = Some(seen(head.status.as_u16(), head.version, head.reason.as_ref(), &head.headers));
+            while let Some(facts) = reading.head(&mut read, method, &mut head)? {
+                if !is_informational(head.status) {
+                    outcome.reusable = facts.keeps(&head, method);
+                    outcome.head = Some(seen_here(&head));
                     break;
                 }
             }

@@ -1,7 +1,7 @@
 //! Exchanges over a real socket, whose other end is written and read by hand.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::Future,
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use routing_cache::model::Address;
@@ -19,9 +19,13 @@ use socket2::SockRef;
 use tokio::sync::mpsc;
 
 use super::super::{AnswerBody, Ask, Fault, Flaw, Shared, Spare, Wire, exchange};
-use crate::net::stream::{self, Stream};
+use crate::{
+    message::{Fields, ResponseHead},
+    net::stream::{self, Stream},
+};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
+type Answer = (ResponseHead, AnswerBody<Body>);
 
 const SOON: Duration = Duration::from_secs(10);
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
@@ -73,23 +77,20 @@ async fn ask(
     wire: &Shared<Body>,
     (method, fields): (Method, &[(&'static str, &'static str)]),
     body: Body,
-    heard: &Cell<u16>,
-) -> Result<Response<AnswerBody<Body>>, Fault> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        headers.append(*name, value.parse().unwrap());
-    }
-    let (target, informed) = (Uri::from_static("/x?y=z"), |status: StatusCode| heard.set(status.as_u16()));
-    let ask = Ask { method: &method, target: &target, headers: &headers, informed: &informed };
+    heard: &RefCell<Vec<ResponseHead>>,
+) -> Result<Answer, Fault> {
+    let fields: Fields = fields.iter().copied().collect();
+    let informed = |head: &ResponseHead| heard.borrow_mut().push(head.clone());
+    let ask = Ask { method: &method, target: "/x?y=z", fields: &fields, informed: &informed };
     exchange(wire, &ask, body).await.unwrap_or_else(|_| panic!("the connection takes no request"))
 }
 
-async fn get(wire: &Shared<Body>) -> Result<Response<AnswerBody<Body>>, Fault> {
-    ask(wire, (Method::GET, &[]), full(""), &Cell::default()).await
+async fn get(wire: &Shared<Body>) -> Result<Answer, Fault> {
+    ask(wire, (Method::GET, &[]), full(""), &RefCell::default()).await
 }
 
-async fn text(answer: Response<AnswerBody<Body>>) -> String {
-    String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+async fn text((_, body): Answer) -> String {
+    String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
 /// What a request with this body becomes.
@@ -108,7 +109,7 @@ async fn sent(fields: &[(&'static str, &'static str)], body: Body) -> String {
         peer.write_all(OK).unwrap();
         (String::from_utf8(seen).unwrap(), peer)
     });
-    let answer = ask(&wire, (Method::POST, fields), body, &Cell::default()).await.unwrap();
+    let answer = ask(&wire, (Method::POST, fields), body, &RefCell::default()).await.unwrap();
     assert_eq!(text(answer).await, "ok");
     assert!(wire.borrow().is_reusable());
     reading.join().unwrap().0
@@ -168,7 +169,7 @@ fn a_body_that_is_shorter_than_its_length_breaks_the_exchange() {
         let (sender, body) = streamed();
         sender.send(data("ab")).await.unwrap();
         drop(sender);
-        let answer = ask(&wire, (Method::POST, &[("content-length", "3")]), body, &Cell::default()).await;
+        let answer = ask(&wire, (Method::POST, &[("content-length", "3")]), body, &RefCell::default()).await;
         assert!(matches!(answer, Err(Fault::RequestBodyShort)), "{answer:?}");
         assert!(!wire.borrow().is_reusable());
     });
@@ -179,18 +180,25 @@ fn informational_answers_are_told_and_the_last_one_counts() {
     run(async {
         let (wire, mut peer) = pair();
         let (sender, body) = streamed();
-        let heard = Cell::new(0);
+        let heard = RefCell::default();
         let asking = async {
             let answer = ask(&wire, (Method::POST, &[]), body, &heard).await.unwrap();
-            assert_eq!((answer.status(), text(answer).await.as_str()), (StatusCode::OK, "ok"));
+            assert_eq!((answer.0.status, answer.0.fields.len()), (StatusCode::OK, 1));
+            assert_eq!(text(answer).await, "ok");
         };
         let answering = async {
-            peer.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTT").unwrap();
-            until(|| heard.get() == 100).await;
+            peer.write_all(
+                b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTT",
+            )
+            .unwrap();
+            until(|| heard.borrow().len() == 2).await;
             drop(sender);
             peer.write_all(OK.strip_prefix(b"HTT").unwrap()).unwrap();
         };
         tokio::join!(asking, answering);
+        let told: Vec<_> = heard.take().into_iter().map(|head| (head.status, head.fields)).collect();
+        let links = [("link", "</a>"), ("link", "</b>")].into_iter().collect();
+        assert_eq!(told, [(StatusCode::EARLY_HINTS, links), (StatusCode::CONTINUE, Fields::new())]);
         assert!(wire.borrow().is_reusable());
     });
 }
@@ -202,7 +210,7 @@ fn a_request_is_sent_to_its_end_though_its_answer_came_before_and_is_not_read() 
         let (wire, mut peer) = pair();
         let (sender, body) = streamed();
         peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").unwrap();
-        let answer = ask(&wire, (Method::POST, &[]), body, &Cell::default()).await.unwrap();
+        let answer = ask(&wire, (Method::POST, &[]), body, &RefCell::default()).await.unwrap();
         sender.send(data("END")).await.unwrap();
         drop(sender);
         peer.set_nonblocking(true).unwrap();
@@ -226,12 +234,12 @@ fn a_request_that_fails_behind_its_answer_fails_the_answer() {
         let (wire, mut peer) = pair();
         let (sender, body) = streamed();
         peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").unwrap();
-        let answer = ask(&wire, (Method::POST, &[]), body, &Cell::default()).await.unwrap();
+        let answer = ask(&wire, (Method::POST, &[]), body, &RefCell::default()).await.unwrap();
         let failing = async {
             tokio::task::yield_now().await;
             sender.send(Err(io::Error::other("the client left"))).await.unwrap();
         };
-        let (read, ()) = tokio::join!(answer.into_body().collect(), failing);
+        let (read, ()) = tokio::join!(answer.1.collect(), failing);
         assert!(matches!(read, Err(Fault::RequestBody(_))), "{read:?}");
         assert!(!wire.borrow().is_reusable());
     });
@@ -243,7 +251,7 @@ fn a_connection_of_which_the_answer_is_dropped_ends_its_request_too() {
         let (wire, mut peer) = pair();
         let (sender, body) = streamed();
         peer.write_all(HEAD).unwrap();
-        let answer = ask(&wire, (Method::POST, &[]), body, &Cell::default()).await.unwrap();
+        let answer = ask(&wire, (Method::POST, &[]), body, &RefCell::default()).await.unwrap();
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         assert_eq!(tasks(), 1, "one sends the rest");
         sender.send(data("a")).await.unwrap();
@@ -264,7 +272,7 @@ fn a_switch_of_protocols_before_the_request_s_end_is_none() {
         let (wire, mut peer) = pair();
         let (_sender, body) = streamed();
         peer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n").unwrap();
-        let answer = ask(&wire, (Method::POST, &[]), body, &Cell::default()).await;
+        let answer = ask(&wire, (Method::POST, &[]), body, &RefCell::default()).await;
         assert!(matches!(answer, Err(Fault::Malformed(Flaw::EarlySwitch))), "{answer:?}");
     });
 }
@@ -273,8 +281,8 @@ fn a_switch_of_protocols_before_the_request_s_end_is_none() {
 async fn keeps(method: Method, answer: &[u8]) -> bool {
     let (wire, mut peer) = pair();
     peer.write_all(answer).unwrap();
-    let answer = ask(&wire, (method, &[]), full(""), &Cell::default()).await.unwrap();
-    answer.into_body().collect().await.unwrap();
+    let answer = ask(&wire, (method, &[]), full(""), &RefCell::default()).await.unwrap();
+    answer.1.collect().await.unwrap();
     wire.borrow().is_reusable()
 }
 
@@ -371,7 +379,7 @@ fn a_large_body_comes_whole_and_says_how_much_of_it_is_to_come() {
             writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8388608\r\n\r\n").unwrap();
             writer.write_all(&vec![b'x'; 8 << 20]).unwrap();
         });
-        let mut body = get(&wire).await.unwrap().into_body();
+        let mut body = get(&wire).await.unwrap().1;
         let mut read = 0;
         while let Some(frame) = body.frame().await {
             read += frame.unwrap().into_data().unwrap().len();
@@ -400,7 +408,7 @@ async fn halves(wire: &Shared<Body>, peer: &mut TcpStream, answer: &[u8]) -> Ans
         peer.write_all(answer).unwrap();
     };
     let (answer, ()) = tokio::join!(get(wire), written);
-    let mut body = answer.unwrap().into_body();
+    let mut body = answer.unwrap().1;
     // Either the body is there, or it is waited for.
     let _ = futures_util::poll!(body.frame());
     body

@@ -1,17 +1,23 @@
 //! What is refused, and what ends an answer.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method};
+use http::{Method, StatusCode};
 
 use super::super::{
     fault::{Fault, Flaw},
+    head::MAX_FIELDS,
     reading::{Item, MAX_HEAD_BYTES, Reading},
 };
+use crate::message::ResponseHead;
+
+fn blank() -> ResponseHead {
+    ResponseHead::new(StatusCode::OK)
+}
 
 /// What comes of an answer that is read in one piece, after which the connection ends.
 fn read(answer: &str) -> Result<String, Flaw> {
     let (mut reading, mut read) = (Reading::new(), BytesMut::from(answer));
-    reading.head(&mut read, &Method::GET, &mut HeaderMap::new())?.expect("the head is complete");
+    reading.head(&mut read, &Method::GET, &mut blank())?.expect("the head is complete");
     let mut body = Vec::new();
     loop {
         match reading.next(&mut read)? {
@@ -144,7 +150,7 @@ fn a_head_has_a_bound_though_it_never_ends() {
     while outcome.as_ref().is_ok_and(Option::is_none) {
         assert!(read.len() < MAX_HEAD_BYTES + 1000, "it has none");
         read.extend_from_slice(&[b'a'; 1000]);
-        outcome = reading.head(&mut read, &Method::GET, &mut HeaderMap::new());
+        outcome = reading.head(&mut read, &Method::GET, &mut blank());
     }
     assert!(matches!(outcome, Err(Flaw::HeadTooLarge)), "{outcome:?}");
 }
@@ -152,6 +158,63 @@ fn a_head_has_a_bound_though_it_never_ends() {
 #[test]
 fn what_is_no_answer_is_known_before_it_ends() {
     let (mut reading, mut read) = (Reading::new(), BytesMut::from("SSH-2.0-OpenSSH_9.2\r\n"));
-    let outcome = reading.head(&mut read, &Method::GET, &mut HeaderMap::new());
+    let outcome = reading.head(&mut read, &Method::GET, &mut blank());
     assert!(matches!(outcome, Err(Flaw::Head(httparse::Error::Version))), "{outcome:?}");
+}
+
+/// The head that this one is, in pieces of so many bytes.
+fn head_of(answer: &str, piece: usize) -> Result<ResponseHead, Flaw> {
+    let (mut reading, mut read, mut head) = (Reading::new(), BytesMut::new(), blank());
+    for piece in answer.as_bytes().chunks(piece) {
+        read.extend_from_slice(piece);
+        if reading.head(&mut read, &Method::GET, &mut head)?.is_some() {
+            return Ok(head);
+        }
+    }
+    panic!("it is not complete");
+}
+
+fn lines(head: &ResponseHead) -> String {
+    let lines = head.fields.iter().map(|(name, value)| format!("{name}: {}\r\n", value.escape_ascii()));
+    lines.collect()
+}
+
+#[test]
+fn fields_are_in_the_order_they_came_in_and_values_as_they_were() {
+    let answer =
+        "HTTP/1.1 200 OK\r\nB: 1\r\nSet-Cookie : a\r\nA:\t2 3 \t\r\nset-cookie: b\r\nEmpty:\r\nBlank: \r\nb:4\r\n\r\nX";
+    let expected = "b: 1\r\nset-cookie: a\r\na: 2 3\r\nset-cookie: b\r\nempty: \r\nblank: \r\nb: 4\r\n";
+    for piece in [1, 7, answer.len()] {
+        assert_eq!(lines(&head_of(answer, piece).unwrap()), expected, "in pieces of {piece}");
+    }
+}
+
+#[test]
+fn of_many_fields_all_are_read_and_of_too_many_none() {
+    let with = |count: usize, piece| {
+        let expected: String = (0..count).map(|i| format!("x-{i}: {i}\r\n")).collect();
+        head_of(&format!("HTTP/1.1 200 OK\r\n{expected}\r\n"), piece).map(|head| (lines(&head), expected))
+    };
+    for count in [0, 99, 100, 101, 999, MAX_FIELDS] {
+        for piece in [1000, usize::MAX] {
+            let (read, expected) = with(count, piece).unwrap();
+            assert_eq!(read, expected, "{count} fields");
+        }
+    }
+    assert_eq!(MAX_FIELDS, 1000);
+    for piece in [1000, usize::MAX] {
+        let refused = with(MAX_FIELDS + 1, piece);
+        assert!(matches!(refused, Err(Flaw::Head(httparse::Error::TooManyHeaders))), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_reason_is_told_where_it_is_not_the_usual_one() {
+    let reason = |line| head_of(&format!("HTTP/1.1 {line}\r\n\r\n"), 5).unwrap().reason.map(Vec::from);
+    assert_eq!(reason("200 OK"), None);
+    assert_eq!(reason("404 Away"), Some(b"Away".to_vec()));
+    // One with bytes beyond ASCII is not passed on, and what is none is not made one.
+    for line in ["200 \u{e4}", "200 ", "200", "999"] {
+        assert_eq!(reason(line), Some(Vec::new()), "{line}");
+    }
 }
