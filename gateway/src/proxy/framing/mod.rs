@@ -4,9 +4,8 @@
 //! one (request smuggling). So whatever could be read in two ways is refused here: bare line feeds, two lengths, a length
 //! and chunks, white space in names, and so on; [`Violation`] lists all.
 //!
-//! - [`reading`]: one client's messages, from the first byte to the last. `line`, `fields`: the machines over a head, which
-//!   judge its bytes and note where its words stand in the same pass. `chunks`: the machine over what stands between the
-//!   data of a chunked body.
+//! - [`Reading`]: one client's messages, from the first byte to the last. `line`, `fields`: the machines over a head, which
+//!   judge its bytes and note where its words stand in the same pass.
 //!
 //! All are pure: bytes in, messages out. How the bytes are cut into reads never changes what comes out, nor the byte that
 //! is refused.
@@ -14,12 +13,12 @@
 //! Invariants: nothing of a head or of trailers comes out before the whole of it was judged; and after a violation nothing
 //! comes out ever again.
 
-mod chunks;
 mod fields;
 mod line;
-pub(crate) mod reading;
+mod reading;
 mod violation;
 
+pub(crate) use reading::Reading;
 pub(crate) use violation::Violation;
 
 /// What a client may send at most.

@@ -3,18 +3,24 @@
 //! A head stays in the caller's buffer until it is complete. The machines remember how far they have looked and where the
 //! words stand, so no byte is looked at twice, however slowly a client sends, and nothing is kept of it but places.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use http_body::SizeHint;
 
 use super::{
     FramingLimits, Violation,
-    chunks::Chunks,
     fields::{BodyLength, FieldLines, Line, Section},
     line::RequestLine,
+    violation::misplaced,
 };
-use crate::message::RequestHead;
+use crate::message::{
+    RequestHead,
+    body::{Item, take},
+    chunks::{Chunks, Misplaced, Rules},
+};
 
+/// Chunks as they stand in RFC 9112, 7.1. Extensions: half of the 16 KiB at which hyper, an app's server perhaps, stops.
+const CHUNKS: Rules = Rules { padding: false, extension_bytes: 8192 };
 /// Trailers, in bytes, whatever the head's limit is. Source: as long as an app's may be.
 const MAX_TRAILER_BYTES: usize = 16 << 10;
 
@@ -47,19 +53,6 @@ enum EmptyLine {
     NotYet,
     Begun,
     Seen,
-}
-
-/// What follows a head.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A piece of the body.
-    Data(Bytes),
-    /// The trailers, which end it.
-    Trailers(HeaderMap),
-    /// Its end.
-    End,
-    /// More must be read first.
-    More,
 }
 
 const BETWEEN: State = State::Between(EmptyLine::NotYet);
@@ -169,7 +162,7 @@ impl Reading {
         self.state = match self.fields.body() {
             BodyLength::Known(0) => BETWEEN,
             BodyLength::Known(left) => State::Length(left),
-            BodyLength::Chunked => State::Chunked(Chunks::new()),
+            BodyLength::Chunked => State::Chunked(Chunks::new(CHUNKS)),
         };
         skip(read, length);
         Ok(true)
@@ -240,7 +233,7 @@ impl Reading {
                 Ok(Item::Data(data))
             }
             State::Chunked(chunks) => {
-                let skipped = chunks.skip(read)?;
+                let skipped = chunks.skip(read).map_err(violation)?;
                 read.advance(skipped);
                 self.chunk(read)
             }
@@ -310,10 +303,15 @@ fn skip(read: &mut BytesMut, length: usize) {
     }
 }
 
-/// The first `most` bytes, or all there are.
-fn take(read: &mut BytesMut, most: u64) -> Bytes {
-    let most = usize::try_from(most).map_or(read.len(), |most| most.min(read.len()));
-    read.split_to(most).freeze()
+/// What is wrong with a byte between chunks.
+fn violation(byte: Misplaced) -> Violation {
+    match byte {
+        Misplaced::Size(byte) => misplaced(byte, Violation::ChunkSize),
+        Misplaced::Extension(byte) => misplaced(byte, Violation::ControlCharacter),
+        Misplaced::TooLong => Violation::ChunkExtension,
+        Misplaced::SizeEnd => Violation::BareCarriageReturn,
+        Misplaced::DataEnd => Violation::ChunkEnd,
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::{
     paced::Paced,
 };
 use crate::{
-    message::{RequestHead, ResponseHead},
+    message::{RequestHead, ResponseHead, body::Item},
     net::{
         buffers,
         outbox::{Framing, Outbox, SendError},
@@ -30,10 +30,7 @@ use crate::{
     },
     proxy::{
         body::{Cut, ResponseBody},
-        framing::{
-            FramingLimits, Violation,
-            reading::{Item, Reading},
-        },
+        framing::{FramingLimits, Reading, Violation},
         idle::Idle,
         pace::{Pace, Rate},
     },

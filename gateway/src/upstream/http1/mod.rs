@@ -4,7 +4,7 @@
 //! judges the answer's head, and then is read through an [`AnswerBody`]. Writing and reading go on at once, so an answer
 //! that comes before the request's end is seen. No task, channel or buffer belongs to a connection that idles.
 //!
-//! - `encode`: a request on its way out. `head`, `chunks`, `reading`: an answer on its way in; pure, bytes in,
+//! - `encode`: a request on its way out. `head`, `reading`: an answer on its way in; pure, bytes in,
 //!   message out. `wire` joins them to the socket, `body` shows what follows the head, `spare` keeps
 //!   memory, for the clients' side too.
 //!
@@ -15,7 +15,6 @@
 //! message at any time is bounded.
 
 mod body;
-mod chunks;
 mod encode;
 mod fault;
 mod head;

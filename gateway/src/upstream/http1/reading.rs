@@ -7,15 +7,23 @@ use http_body::SizeHint;
 use memchr::memmem;
 
 use super::{
-    chunks::Chunks,
     fault::{Fault, Flaw},
     head::{self, Ending, Facts, Finder},
 };
-use crate::{message::ResponseHead, net::buffers};
+use crate::{
+    message::{
+        ResponseHead,
+        body::{Item, take},
+        chunks::{Chunks, Rules},
+    },
+    net::buffers,
+};
 
 /// The longest head of an answer, in bytes. Source: as long as a request's may be by default (`limits.header_bytes`), and a
 /// bound for what an app can have a worker hold before its answer is one.
 pub(super) const MAX_HEAD_BYTES: usize = buffers::ANSWER_HEAD;
+/// Chunks as old servers write them, too. Extensions: hyper's limit.
+const CHUNKS: Rules = Rules { padding: true, extension_bytes: (16 << 10) - 1 };
 /// Trailers at most. Source: hyper's limit.
 const MAX_TRAILERS: usize = 100;
 /// Trailers, in bytes. Source: hyper's limit.
@@ -43,19 +51,6 @@ enum State {
     Close,
     Ended,
     Failed,
-}
-
-/// What follows a head.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// A piece of the body.
-    Data(Bytes),
-    /// The trailers, which end it.
-    Trailers(HeaderMap),
-    /// Its end.
-    End,
-    /// More must be read first.
-    More,
 }
 
 impl Reading {
@@ -112,7 +107,7 @@ impl Reading {
             _ if head::is_informational(head.status) => Self::new().state,
             Ending::Head | Ending::Length(0) => State::Ended,
             Ending::Length(length) => State::Length(length),
-            Ending::Chunked => State::Chunked(Chunks::new()),
+            Ending::Chunked => State::Chunked(Chunks::new(CHUNKS)),
             Ending::Close => State::Close,
         };
         Ok(Some(facts))
@@ -142,7 +137,7 @@ impl Reading {
                 Ok(Item::Data(data))
             }
             State::Chunked(chunks) => {
-                let skipped = chunks.skip(read)?;
+                let skipped = chunks.skip(read).map_err(|_| Flaw::Chunk)?;
                 read.advance(skipped);
                 self.chunk(read)
             }
@@ -238,12 +233,6 @@ impl Reading {
             _ => None,
         }
     }
-}
-
-/// The first `most` bytes, or all there are.
-fn take(read: &mut BytesMut, most: u64) -> Bytes {
-    let most = usize::try_from(most).map_or(read.len(), |most| most.min(read.len()));
-    read.split_to(most).freeze()
 }
 
 /// The length of the trailers that `read` begins with, to the end of their empty line, once it is there. `looked` bytes

@@ -23,11 +23,11 @@ use super::{
     encode::{self, Ask},
     fault::{Fault, Flaw},
     head,
-    reading::{Item, Reading},
+    reading::Reading,
     spare::Spare,
 };
 use crate::{
-    message::ResponseHead,
+    message::{ResponseHead, body::Item},
     net::{buffers, outbox::Outbox, stream::Stream},
 };
 

@@ -22,9 +22,9 @@ use proptest::prelude::*;
 use super::super::{
     fault::{Fault, Flaw},
     head::is_informational,
-    reading::{Item, Reading},
+    reading::Reading,
 };
-use crate::message::ResponseHead;
+use crate::message::{ResponseHead, body::Item};
 
 /// How often everything is looked at before nothing more is expected of hyper: it has no timers here.
 const ROUNDS: usize = 400;

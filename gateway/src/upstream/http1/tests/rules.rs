@@ -6,9 +6,9 @@ use http::{Method, StatusCode};
 use super::super::{
     fault::{Fault, Flaw},
     head::MAX_FIELDS,
-    reading::{Item, MAX_HEAD_BYTES, Reading},
+    reading::{MAX_HEAD_BYTES, Reading},
 };
-use crate::message::ResponseHead;
+use crate::message::{ResponseHead, body::Item};
 
 fn blank() -> ResponseHead {
     ResponseHead::new(StatusCode::OK)
