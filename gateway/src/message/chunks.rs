@@ -1,6 +1,8 @@
 //! A body in chunks: what stands between its data (RFC 9112, 7.1).
 
-use super::text::is_text;
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use super::{body::take, text::is_text};
 
 /// The longest chunk size, in digits: 64 bits. Source: RFC 9112, 7.1 asks for care with integer overflows.
 const MAX_SIZE_DIGITS: u8 = 16;
@@ -35,6 +37,19 @@ enum Place {
     Trailers,
 }
 
+/// What comes next of a body.
+#[derive(Debug)]
+pub enum Part {
+    /// Data.
+    Data(Bytes),
+    /// The last data: the end came with it, and there are no trailers.
+    Last(Bytes),
+    /// The trailers, which are not taken.
+    Trailers,
+    /// More must be read first.
+    More,
+}
+
 /// Where a byte stands that may not stand there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misplaced {
@@ -59,11 +74,32 @@ impl Chunks {
         Self { rules, place: FIRST, extension_bytes: 0 }
     }
 
-    /// Looks at bytes up to the next data, or the trailers. Says how many.
+    /// Takes what comes next out of `read`. The end of a body comes together with its last data, where it is there and plain:
+    /// whoever has the data then knows that nothing follows. What is wrong, or more than that, is left for the next look.
     ///
     /// # Errors
     /// At the first byte that may not stand where it does.
-    pub fn skip(&mut self, bytes: &[u8]) -> Result<usize, Misplaced> {
+    pub fn next(&mut self, read: &mut BytesMut) -> Result<Part, Misplaced> {
+        let skipped = self.skip(read)?;
+        read.advance(skipped);
+        if self.in_trailers() {
+            return Ok(Part::Trailers);
+        }
+        let Some(left) = self.data().filter(|_| !read.is_empty()) else { return Ok(Part::More) };
+        let data = take(read, left);
+        self.took(data.len() as u64);
+        let mut ahead = *self;
+        let Ok(skipped) = ahead.skip(read) else { return Ok(Part::Data(data)) };
+        let plain = read.get(skipped..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+        if !ahead.in_trailers() || !plain {
+            return Ok(Part::Data(data));
+        }
+        read.advance(skipped + 2);
+        Ok(Part::Last(data))
+    }
+
+    /// Looks at bytes up to the next data, or the trailers. Says how many.
+    fn skip(&mut self, bytes: &[u8]) -> Result<usize, Misplaced> {
         for (at, &byte) in bytes.iter().enumerate() {
             if matches!(self.place, Place::Data { .. } | Place::Trailers) {
                 return Ok(at);
@@ -80,7 +116,7 @@ impl Chunks {
     }
 
     /// So many bytes of data were taken.
-    pub fn took(&mut self, count: u64) {
+    fn took(&mut self, count: u64) {
         if let Place::Data { left } = &mut self.place {
             *left = left.saturating_sub(count);
             if *left == 0 {
@@ -90,8 +126,7 @@ impl Chunks {
     }
 
     /// True after the last chunk.
-    #[must_use]
-    pub fn in_trailers(&self) -> bool {
+    fn in_trailers(&self) -> bool {
         self.place == Place::Trailers
     }
 

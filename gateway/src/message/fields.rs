@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::text::is_text;
+use super::{names, text::is_text};
 
 /// Header fields: names in lower case, values without the white space around them.
 ///
@@ -105,6 +105,12 @@ impl Fields {
         str::from_utf8(self.get(name)?).ok().filter(|text| text.is_ascii())
     }
 
+    /// What `Content-Length` says, where it is a number.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.get_str(names::CONTENT_LENGTH)?.parse().ok()
+    }
+
     /// The values of all fields of this name, in their order.
     #[inline]
     pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
@@ -121,11 +127,6 @@ impl Fields {
     /// All fields, in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &[u8])> {
         self.list.iter().map(|field| (self.name(field), field.value.of(&self.text)))
-    }
-
-    /// The names, in their order.
-    pub fn names(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.list.iter().map(|field| self.name(field))
     }
 
     /// The names as bytes, for whoever only compares them.
@@ -147,21 +148,14 @@ impl Fields {
 
     /// Puts a field behind those that are there. A byte that may not stand in a value becomes a space (RFC 9110, 5.5).
     pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        if let Some(field) = self.written(name, &[value.as_ref()]) {
-            self.list.push(field);
-        }
-    }
-
-    /// The same, of a value in several pieces.
-    pub fn push_joined(&mut self, name: &str, pieces: &[&[u8]]) {
-        if let Some(field) = self.written(name, pieces) {
+        if let Some(field) = self.written(name, value.as_ref()) {
             self.list.push(field);
         }
     }
 
     /// Has one field of this name: in the place of the first that is there, else behind all.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        let Some(field) = self.written(name, &[value.as_ref()]) else { return };
+        let Some(field) = self.written(name, value.as_ref()) else { return };
         match self.list.iter().position(|field| self.is(field, name)) {
             None => self.list.push(field),
             Some(first) => {
@@ -177,7 +171,7 @@ impl Fields {
     pub fn set_as(&mut self, name: &str, other: &str) {
         let value = self.list.iter().find(|field| self.is(field, other)).map(|field| field.value);
         self.remove(name);
-        if let (Some(value), Some(field)) = (value, self.written(name, &[])) {
+        if let (Some(value), Some(field)) = (value, self.written(name, b"")) {
             self.list.push(Field { value, ..field });
         }
     }
@@ -190,7 +184,7 @@ impl Fields {
             Span::new(&(start + part.start..start + part.end))
         });
         self.remove(name);
-        if let (Some(value), Some(field)) = (value, self.written(name, &[])) {
+        if let (Some(value), Some(field)) = (value, self.written(name, b"")) {
             self.list.push(Field { value, ..field });
         }
     }
@@ -217,6 +211,16 @@ impl Fields {
         }
     }
 
+    /// The same of all but those with these names, which most heads do not have.
+    pub fn write_but(&self, names: &[&str], out: &mut Vec<u8>) {
+        if !names.iter().any(|name| self.contains(name)) {
+            return self.write_to(out);
+        }
+        for (name, value) in self.iter().filter(|(name, _)| !names.contains(name)) {
+            write_line(name.as_bytes(), value, out);
+        }
+    }
+
     #[inline]
     fn is(&self, field: &Field, name: &str) -> bool {
         field.name.length as usize == name.len() && field.name.of(&self.text) == name.as_bytes()
@@ -228,12 +232,12 @@ impl Fields {
     }
 
     /// Writes a field's text. `None` beyond 4 GiB, which nothing comes near.
-    fn written(&mut self, name: &str, pieces: &[&[u8]]) -> Option<Field> {
+    fn written(&mut self, name: &str, value: &[u8]) -> Option<Field> {
         debug_assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase()), "{name} is not in lower case");
         let start = self.text.len();
         self.text.extend_from_slice(name.as_bytes());
         let middle = self.text.len();
-        pieces.iter().for_each(|piece| self.text.extend_from_slice(piece));
+        self.text.extend_from_slice(value);
         let value = self.text.get_mut(middle..).unwrap_or_default();
         // All of them, without an end in between: values are short, and so it takes no branch for each byte.
         if value.iter().fold(false, |any, byte| any | !is_text(*byte)) {
@@ -253,8 +257,8 @@ impl Fields {
     }
 }
 
-/// Writes one line of a head or of trailers.
-pub(crate) fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+/// Writes one line of a head.
+fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -319,7 +323,7 @@ mod tests {
         fields.set_as("c", "none");
         assert_eq!(lines(&fields), ["a: 4", "b: 2", "d: 2"]);
         assert!(fields.remove("a") && !fields.remove("a"));
-        fields.push_joined("b", &[b"6", b", ", b"7"]);
+        fields.push("b", "6, 7");
         assert_eq!(fields.all("b").rev().collect::<Vec<_>>(), [&b"6, 7"[..], b"2"]);
         fields.retain(|name, value| name == "d" || value != b"2");
         assert_eq!(lines(&fields), ["d: 2", "b: 6, 7"]);

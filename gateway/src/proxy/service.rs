@@ -152,8 +152,7 @@ impl<'a> Exchange<'a> {
         if limit == 0 || self.upload.is_empty() {
             return Ok(());
         }
-        let length = fields.get_str(names::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-        if length.is_some_and(|length| length > limit) {
+        if fields.content_length().is_some_and(|length| length > limit) {
             return Err(Failure::new(Stage::Admit, Cause::BodyTooLarge));
         }
         Ok(())

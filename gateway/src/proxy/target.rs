@@ -8,11 +8,11 @@ use std::{borrow::Cow, ops::Range};
 use http::{Method, Version};
 use routing_cache::table::{NormalPath, normal_host};
 
-use super::failure::{Cause, Failure, Stage};
+use super::{
+    failure::{Cause, Failure, Stage},
+    framing::MAX_TARGET_BYTES,
+};
 use crate::message::{Fields, names};
-
-/// The longest target that is taken. Source: RFC 9110, 4.1 asks for 8,000 at least; it is what a request line may have here.
-const MAX_TARGET_BYTES: usize = 65_534;
 
 /// A request's target, checked.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +36,6 @@ pub(crate) fn read<'a>(
 ) -> Result<Target<'a>, Failure> {
     if *method == Method::CONNECT || *method == Method::TRACE {
         return Err(Failure::new(Stage::Admit, Cause::MethodRefused));
-    }
-    if target.len() > MAX_TARGET_BYTES {
-        return Err(Failure::new(Stage::Admit, Cause::TargetTooLong));
     }
     check_host(fields, version)?;
     if !target.starts_with('/') && target != "*" {

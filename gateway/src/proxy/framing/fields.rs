@@ -4,7 +4,10 @@
 use std::ops::Range;
 
 use super::{Violation, violation::misplaced};
-use crate::message::text::{token_length, value_length};
+use crate::message::{
+    body::MAX_LENGTH,
+    text::{decimal, token_length, value_length},
+};
 
 /// Header fields at most. Source: ten times what browsers and proxies send together; each costs its place in memory, and
 /// every look for a name goes through all.
@@ -15,8 +18,6 @@ const USUAL_FIELDS: usize = 24;
 const KEPT_FIELDS: usize = 128;
 /// The most digits of a `Content-Length`: a signed 64-bit number in decimal.
 const MAX_LENGTH_DIGITS: usize = 19;
-/// The largest `Content-Length`. Source: a signed 64-bit count, which every server's arithmetic can hold.
-const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
 
 /// A machine over header lines. It is always given the lines from the first one's first byte on, and looks only at what has
 /// come since.
@@ -241,7 +242,7 @@ impl FieldLines {
     #[inline(never)]
     fn learn(&mut self, value: &[u8]) -> Result<(), Violation> {
         if self.field == Field::ContentLength {
-            self.facts.length = Some(decimal(value).ok_or(Violation::ContentLength)?);
+            self.facts.length = Some(length(value).ok_or(Violation::ContentLength)?);
         } else if value.eq_ignore_ascii_case(b"chunked") {
             self.facts.chunked = true;
         } else {
@@ -298,16 +299,12 @@ impl Field {
     }
 }
 
-/// The number that `digits` write; `None` unless they are 1 to 19 decimal digits and no more than [`MAX_LENGTH`].
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > MAX_LENGTH_DIGITS {
+/// The length that `digits` write; `None` unless they are 1 to 19 decimal digits and no more than [`MAX_LENGTH`].
+fn length(digits: &[u8]) -> Option<u64> {
+    if digits.len() > MAX_LENGTH_DIGITS {
         return None;
     }
-    let number = digits.iter().try_fold(0_u64, |sum, &digit| {
-        let value = digit.checked_sub(b'0').filter(|value| *value <= 9)?;
-        sum.checked_mul(10)?.checked_add(u64::from(value))
-    })?;
-    (number <= MAX_LENGTH).then_some(number)
+    decimal(digits).filter(|length| *length <= MAX_LENGTH)
 }
 
 /// A value without the white space before it. Of the bytes of a value only spaces and tabs are no more than a space.

@@ -7,7 +7,7 @@ use crate::message::text::{target_length, token_length};
 
 /// The longest target, in bytes. Source: a count of 16 bits, in which much that reads one holds its offsets (`http::Uri`
 /// refuses more).
-const MAX_TARGET_BYTES: usize = 65_534;
+pub(crate) const MAX_TARGET_BYTES: usize = 65_534;
 /// What the line of a request ends in, and the places in it that another version would differ in.
 const ENDING: &[u8; 10] = b"HTTP/1.1\r\n";
 /// Up to here it is the name of the protocol: another one is no request of HTTP at all.

@@ -18,6 +18,7 @@ mod line;
 mod reading;
 mod violation;
 
+pub(crate) use line::MAX_TARGET_BYTES;
 pub(crate) use reading::Reading;
 pub(crate) use violation::Violation;
 

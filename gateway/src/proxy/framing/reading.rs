@@ -16,7 +16,7 @@ use super::{
 use crate::message::{
     RequestHead,
     body::{Item, take},
-    chunks::{Chunks, Misplaced, Rules},
+    chunks::{Chunks, Misplaced, Part, Rules},
 };
 
 /// Chunks as they stand in RFC 9112, 7.1. Extensions: half of the 16 KiB at which hyper, an app's server perhaps, stops.
@@ -232,39 +232,20 @@ impl Reading {
                 }
                 Ok(Item::Data(data))
             }
-            State::Chunked(chunks) => {
-                let skipped = chunks.skip(read).map_err(violation)?;
-                read.advance(skipped);
-                self.chunk(read)
-            }
+            State::Chunked(chunks) => match chunks.next(read).map_err(violation)? {
+                Part::Data(data) => Ok(Item::Data(data)),
+                Part::Last(data) => {
+                    self.state = BETWEEN;
+                    Ok(Item::Data(data))
+                }
+                Part::Trailers => {
+                    self.fields.begin(Section::Trailers);
+                    self.state = State::Trailers;
+                    self.trailers(read)
+                }
+                Part::More => Ok(Item::More),
+            },
             State::Trailers => self.trailers(read),
-        }
-    }
-
-    /// The next data of a chunked body, up to which all was taken.
-    fn chunk(&mut self, read: &mut BytesMut) -> Result<Item, Violation> {
-        let State::Chunked(chunks) = &mut self.state else { return Ok(Item::More) };
-        if chunks.in_trailers() {
-            self.fields.begin(Section::Trailers);
-            self.state = State::Trailers;
-            return self.trailers(read);
-        }
-        let Some(left) = chunks.data().filter(|_| !read.is_empty()) else { return Ok(Item::More) };
-        let data = take(read, left);
-        chunks.took(data.len() as u64);
-        self.look_ahead(read);
-        Ok(Item::Data(data))
-    }
-
-    /// Takes the end of a chunked body together with its last data, where it is there and plain. What is wrong, or more
-    /// than that, is left for the next look.
-    fn look_ahead(&mut self, read: &mut BytesMut) {
-        let State::Chunked(mut ahead) = self.state else { return };
-        let Ok(skipped) = ahead.skip(read) else { return };
-        let plain = read.get(skipped..).is_some_and(|rest| rest.starts_with(b"\r\n"));
-        if ahead.in_trailers() && plain {
-            read.advance(skipped + 2);
-            self.state = BETWEEN;
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 
 use super::date;
 use crate::{
-    message::{Fields, ResponseHead, names},
+    message::{Fields, ResponseHead, body::named_trailers, names},
     net::outbox::Framing,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Terms {
 /// Writes the head to `out`, and says how the body is to follow it.
 pub(super) fn head<B: Body>(head: &mut ResponseHead, body: &B, terms: Terms, out: &mut Vec<u8>) -> Framing {
     let length = if may_have_length(head.status) {
-        head.fields.get_str(names::CONTENT_LENGTH).and_then(|length| length.parse().ok())
+        head.fields.content_length()
     } else {
         // RFC 9110, 8.6.
         head.fields.remove(names::CONTENT_LENGTH);
@@ -102,12 +102,6 @@ fn may_have_length(status: StatusCode) -> bool {
 /// it of what they stand for.
 fn says_nothing_is_there(status: StatusCode, terms: Terms) -> bool {
     may_have_body(status) && !terms.bodiless
-}
-
-/// The fields that `Trailer` names.
-fn named_trailers(fields: &Fields) -> Vec<HeaderName> {
-    let values = fields.all(names::TRAILER).flat_map(|value| value.split(|&byte| byte == b','));
-    values.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
 /// A `Date`, which every answer has (RFC 9110, 6.6.1), where the upstream has said none.

@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
-use http::{HeaderName, Method};
+use http::Method;
 use http_body::Body;
 
 use crate::{
-    message::{Fields, ResponseHead, names},
+    message::{Fields, ResponseHead, body::named_trailers, names},
     net::outbox::Framing,
 };
 
@@ -38,7 +38,7 @@ fn framing<B: Body>(ask: &Ask<'_>, body: &B) -> Framing {
     if ask.fields.contains(names::TRANSFER_ENCODING) {
         return chunked();
     }
-    length(ask.fields).or_else(|| body.size_hint().exact()).map_or_else(chunked, Framing::Length)
+    ask.fields.content_length().or_else(|| body.size_hint().exact()).map_or_else(chunked, Framing::Length)
 }
 
 /// Writes the head to `out`, and says how the body is to follow it.
@@ -49,41 +49,18 @@ pub(super) fn head<B: Body>(ask: &Ask<'_>, body: &B, out: &mut Vec<u8>) -> Frami
     }
     match framing {
         Framing::Chunked(_) => {
-            fields(ask.fields, &[names::TRANSFER_ENCODING, names::CONTENT_LENGTH], out);
+            ask.fields.write_but(&[names::TRANSFER_ENCODING, names::CONTENT_LENGTH], out);
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         Framing::Length(length) => {
-            fields(ask.fields, &[names::TRANSFER_ENCODING], out);
+            ask.fields.write_but(&[names::TRANSFER_ENCODING], out);
             if length > 0 && !ask.fields.contains(names::CONTENT_LENGTH) {
                 // ignored: a Vec takes whatever is written.
                 let _ = write!(out, "content-length: {length}\r\n");
             }
         }
-        Framing::Close => fields(ask.fields, &[names::TRANSFER_ENCODING], out),
+        Framing::Close => ask.fields.write_but(&[names::TRANSFER_ENCODING], out),
     }
     out.extend_from_slice(b"\r\n");
     framing
-}
-
-/// Writes all fields but those with these names, which most heads do not have.
-fn fields(fields: &Fields, but: &[&str], out: &mut Vec<u8>) {
-    if !but.iter().any(|name| fields.contains(name)) {
-        return fields.write_to(out);
-    }
-    for (name, value) in fields.iter().filter(|(name, _)| !but.contains(name)) {
-        for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
-            out.extend_from_slice(piece);
-        }
-    }
-}
-
-fn length(fields: &Fields) -> Option<u64> {
-    fields.get_str(names::CONTENT_LENGTH)?.parse().ok()
-}
-
-/// The fields that `Trailer` names.
-fn named_trailers(fields: &Fields) -> Vec<HeaderName> {
-    let values = fields.all(names::TRAILER).filter(|value| value.is_ascii());
-    let named = values.flat_map(|value| value.split(|byte| *byte == b','));
-    named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }

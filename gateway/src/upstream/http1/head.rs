@@ -7,15 +7,13 @@ use httparse::{Error, Header, ParserConfig, Status};
 use memchr::memchr;
 
 use super::fault::Flaw;
-use crate::message::{Fields, ResponseHead, names};
+use crate::message::{Fields, ResponseHead, body::MAX_LENGTH, names, text::decimal};
 
 /// Header fields at most. Source: some apps set a cookie or a link for each thing they name; with as many fields as this a
 /// head is near the bound for its bytes.
 pub(super) const MAX_FIELDS: usize = 1000;
 /// As many as nearly every head has: there is room on the stack for them.
 const USUAL_FIELDS: usize = 100;
-/// The largest `Content-Length`. Source: a signed 64-bit count, which every server's arithmetic can hold.
-const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
 
 /// What in a head decides on the framing and on the connection.
 #[derive(Debug, Default)]
@@ -201,15 +199,4 @@ impl Facts {
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let value = if value.is_ascii() { value } else { &[] };
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// The number that `digits` write, and nothing but digits.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |sum, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }

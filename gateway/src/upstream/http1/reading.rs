@@ -14,7 +14,7 @@ use crate::{
     message::{
         ResponseHead,
         body::{Item, take},
-        chunks::{Chunks, Rules},
+        chunks::{Chunks, Part, Rules},
     },
     net::buffers,
 };
@@ -136,43 +136,23 @@ impl Reading {
                 }
                 Ok(Item::Data(data))
             }
-            State::Chunked(chunks) => {
-                let skipped = chunks.skip(read).map_err(|_| Flaw::Chunk)?;
-                read.advance(skipped);
-                self.chunk(read)
-            }
+            State::Chunked(chunks) => match chunks.next(read).map_err(|_| Flaw::Chunk)? {
+                Part::Data(data) => Ok(Item::Data(data)),
+                Part::Last(data) => {
+                    self.state = State::Ended;
+                    Ok(Item::Data(data))
+                }
+                Part::Trailers => {
+                    self.state = State::Trailers { looked: 0 };
+                    self.find_next(read)
+                }
+                Part::More => Ok(Item::More),
+            },
             State::Trailers { looked } => {
                 let Some(length) = trailers_length(read, looked)? else { return Ok(Item::More) };
                 self.state = State::Ended;
                 trailers(&read.split_to(length)).map(|trailers| trailers.map_or(Item::End, Item::Trailers))
             }
-        }
-    }
-
-    /// The next data of a chunked body, up to which all was taken.
-    fn chunk(&mut self, read: &mut BytesMut) -> Result<Item, Flaw> {
-        let State::Chunked(chunks) = &mut self.state else { return Err(Flaw::Value) };
-        if chunks.in_trailers() {
-            self.state = State::Trailers { looked: 0 };
-            return self.find_next(read);
-        }
-        let Some(left) = chunks.data().filter(|_| !read.is_empty()) else { return Ok(Item::More) };
-        let data = take(read, left);
-        chunks.took(data.len() as u64);
-        self.look_ahead(read);
-        Ok(Item::Data(data))
-    }
-
-    /// Takes the end of a chunked body together with its last data, where it is there and plain: whoever has the data then
-    /// knows that nothing follows. What is wrong, or more than that, is left for the next look.
-    fn look_ahead(&mut self, read: &mut BytesMut) {
-        let State::Chunked(chunks) = &mut self.state else { return };
-        let mut ahead = *chunks;
-        let Ok(skipped) = ahead.skip(read) else { return };
-        let plain = read.get(skipped..).is_some_and(|rest| rest.starts_with(b"\r\n"));
-        if ahead.in_trailers() && plain {
-            read.advance(skipped + 2);
-            self.state = State::Ended;
         }
     }
 
